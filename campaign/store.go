@@ -1,0 +1,111 @@
+package campaign
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("already exists")
+	ErrConflict = errors.New("revision has moved on")
+	ErrPhase    = errors.New("not possible in this phase")
+	ErrClosed   = errors.New("store closed")
+)
+
+// Store keeps the domain's records. storetest is its contract suite; each implementation passes the same one.
+type Store interface {
+	// Update runs fn in a transaction that sees every commit before it. nil means that what fn wrote is durable (fsync).
+	// An error of fn, or of the commit, means that nothing of it is there, and is returned. fn may run more than once,
+	// so it sends nothing, logs nothing, draws no identifier, and touches captured state only to overwrite a result. It
+	// must be quick: transactions of all callers run one after the other and share an fsync.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// View runs fn on a consistent snapshot.
+	View(ctx context.Context, fn func(Reader) error) error
+	// Close waits for the transactions under way. Later calls get ErrClosed.
+	Close() error
+}
+
+// Reader reads records. Everything is seen through a tenant: no method crosses one. A single record that is not there
+// is ErrNotFound (where a zero value has a meaning, it says so). Lists are in the byte order of their identifiers, start
+// after the given one (zero: from the first) and hold at most limit items.
+type Reader interface {
+	Tenant(ident.Tenant) (Tenant, error)
+	Tenants(after ident.Tenant, limit int) ([]Tenant, error)
+	Credential(ident.Tenant, ident.Name) (Credential, error)
+	Credentials(t ident.Tenant, after ident.Name, limit int) ([]Credential, error)
+	Anchor(ident.Tenant, ident.Key) (firmware.Anchor, error)
+	Anchors(t ident.Tenant, after ident.Key, limit int) ([]firmware.Anchor, error)
+	Payload(ident.Tenant, ident.Digest) (firmware.Payload, error)
+	Payloads(t ident.Tenant, after ident.Digest, limit int) ([]firmware.Payload, error)
+	Manifest(ident.Tenant, ident.Digest) (firmware.Manifest, error)
+	Manifests(t ident.Tenant, after ident.Digest, limit int) ([]firmware.Manifest, error)
+	// Floor returns the zero value where nothing was published yet.
+	Floor(t ident.Tenant, vendor, class uuid.UUID, component string) (Floor, error)
+	Device(ident.Tenant, ident.Device) (Device, error)
+	Devices(t ident.Tenant, after ident.Device, limit int) ([]Device, error)
+	// Work returns the zero value for a device that has none.
+	Work(ident.Tenant, ident.Device) (Work, error)
+	// Works lists the devices that have a live assignment.
+	Works(t ident.Tenant, after ident.Device, limit int) ([]DeviceWork, error)
+	Campaign(ident.Tenant, ident.Campaign) (Campaign, error)
+	Campaigns(t ident.Tenant, after ident.Campaign, limit int) ([]Campaign, error)
+	// Running lists the campaigns whose phase is Running.
+	Running(t ident.Tenant, after ident.Campaign, limit int) ([]Campaign, error)
+	Assignment(ident.Tenant, ident.Campaign, ident.Device) (Assignment, error)
+	// Assignments lists those of a campaign by device.
+	Assignments(t ident.Tenant, c ident.Campaign, after ident.Device, limit int) ([]Assignment, error)
+	// InState lists those in one state by (wave, order, device), after the given one; the waiting ones are left out.
+	InState(t ident.Tenant, c ident.Campaign, s State, after Place, limit int) ([]Assignment, error)
+	// DueBy lists those whose Due is not zero and not after until, the earliest first.
+	DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]Assignment, error)
+	// NextDue is the earliest Due of a campaign's assignments; zero if there is none.
+	NextDue(ident.Tenant, ident.Campaign) (time.Time, error)
+	// Counts returns the zero value for a campaign without assignments.
+	Counts(ident.Tenant, ident.Campaign) (Counts, error)
+	// Reply finds the stored reply to a principal's command; ErrNotFound also when it has expired at now.
+	Reply(t ident.Tenant, n ident.Name, key string, now time.Time) (StoredReply, error)
+}
+
+// Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier. PutAssignment
+// and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Counts and Running in the same commit.
+type Tx interface {
+	Reader
+	PutTenant(Tenant) error
+	PutCredential(ident.Tenant, Credential) error
+	PutAnchor(ident.Tenant, firmware.Anchor) error
+	PutPayload(ident.Tenant, firmware.Payload) error
+	PutManifest(ident.Tenant, firmware.Manifest) error
+	PutFloor(t ident.Tenant, vendor, class uuid.UUID, component string, f Floor) error
+	PutDevice(ident.Tenant, Device) error
+	// PutWork with the zero value deletes the record.
+	PutWork(ident.Tenant, ident.Device, Work) error
+	PutCampaign(ident.Tenant, Campaign) error
+	PutAssignment(ident.Tenant, Assignment) error
+	PutReply(t ident.Tenant, n ident.Name, key string, r StoredReply) error
+	// ExpireReplies deletes at most limit replies of a tenant that have expired at now, and says how many.
+	ExpireReplies(t ident.Tenant, now time.Time, limit int) (int, error)
+}
+
+// DeviceWork is a device and its work.
+type DeviceWork struct {
+	Device ident.Device
+	Work   Work
+}
+
+// Place is where an assignment stands within its state; the zero value is before all.
+type Place struct {
+	Wave   int
+	Order  uint64
+	Device ident.Device
+}
+
+// Place returns a's place.
+func (a Assignment) Place() Place { return Place{a.Wave, a.Order, a.Device} }

@@ -1,0 +1,66 @@
+// Package firmware knows manifests, trust anchors and payloads: it verifies signed SUIT envelopes against a tenant's
+// anchors, and keeps payloads as content-addressed files. It holds no author's key and signs nothing on the server. The
+// codecs below it (suit, cose) are pure; of this package only Catalogue does I/O. An asset is any bytes, firmware or not.
+package firmware
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"fleetbridge/firmware/cose"
+	"fleetbridge/ident"
+)
+
+// Errors of verification and of the catalogue; each names a class that a caller, a problem type or a vector branches on.
+var (
+	ErrMalformed      = errors.New("malformed manifest")   // not the CBOR of an envelope, or over a bound
+	ErrUnsupported    = errors.New("unsupported manifest") // well formed, outside the profile
+	ErrUntrusted      = errors.New("untrusted manifest")   // no block that verifies under a live anchor
+	ErrDigestMismatch = errors.New("digest mismatch")      // bytes are not what a digest names
+	ErrOffset         = errors.New("offset is not the upload's end")
+	ErrNoUpload       = errors.New("no such upload")
+	ErrNoPayload      = errors.New("no such payload")
+	ErrTooLarge       = errors.New("larger than allowed")
+)
+
+// Anchor is a trust anchor of a tenant: one public key, one algorithm.
+type Anchor struct {
+	ID      ident.Key
+	Alg     cose.Alg
+	SPKI    []byte // the public key, DER SubjectPublicKeyInfo
+	Created time.Time
+	Revoked time.Time // zero while live
+}
+
+// Manifest is what the server knows of a verified envelope. Envelope holds the exact bytes that were signed and are
+// published; everything else is derived from them.
+type Manifest struct {
+	Digest    ident.Digest // SUIT digest of the manifest, not of the envelope
+	Envelope  []byte
+	Sequence  uint64
+	Vendor    uuid.UUID
+	Class     uuid.UUID
+	Component string // hex of the identifier's byte strings, joined by slashes
+	Payload   ident.Digest
+	Size      int64 // of the payload, bytes
+	URI       string
+	Version   string // from the text, for people only
+	Keys      []Signature
+	Created   time.Time
+}
+
+// Signature names an anchor that verified a block of an envelope.
+type Signature struct {
+	Key ident.Key
+	Alg cose.Alg
+}
+
+// Payload is the metadata of a payload; its bytes are in the Catalogue.
+type Payload struct {
+	Digest  ident.Digest
+	Size    int64
+	Name    string
+	Created time.Time
+}
