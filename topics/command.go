@@ -95,6 +95,16 @@ type (
 	}
 )
 
+// TrustRevoke revokes a trust anchor, for good.
+type TrustRevoke struct {
+	ID ident.Key `json:"id" cbor:"1,keyasint"`
+}
+
+// ManifestGet asks for one manifest.
+type ManifestGet struct {
+	Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
+}
+
 // Payload commands. An upload is begun, appended to in order, and committed; each step may be repeated.
 type (
 	// PayloadBegin opens an upload, or finds the one that was interrupted.

@@ -1,0 +1,61 @@
+package topics
+
+// CommandSpec is one row of the command registry, which feeds dispatch, CLI, reference and AsyncAPI.
+type CommandSpec struct {
+	Noun, Verb string
+	// Roles may send it; the topic's tenant is always their own.
+	Roles []Role
+	// Mutates says that the command changes something, so that an idempotency-key makes sense.
+	Mutates bool
+	Summary string
+	// Request and Reply are the zero values of the bodies.
+	Request Validator
+	Reply   any
+}
+
+var (
+	byAdmin     = []Role{RoleAdmin}
+	byOperator  = []Role{RoleOperator}
+	byReader    = []Role{RoleOperator, RoleViewer}
+	byEveryone  = []Role{RoleOperator, RoleViewer, RoleAdmin}
+	byCustodian = []Role{RoleOperator, RoleAdmin}
+)
+
+// Commands is the command registry.
+var Commands = []CommandSpec{
+	{"server", "info", byEveryone, false, "Version, protocol and limits of the server.", None{}, ServerInfo{}},
+	{"tenant", "add", byAdmin, true, "Creates a tenant; again with the same name is not an error.", TenantAdd{}, TenantView{}},
+	{"tenant", "list", byAdmin, false, "Lists tenants.", Page{}, List[TenantView]{}},
+	{"credential", "add", byCustodian, true, "Creates credentials; their tokens are in the reply and nowhere else.", CredentialAdd{}, CredentialIssued{}},
+	{"credential", "list", byCustodian, false, "Lists credentials, without secrets.", CredentialList{}, List[CredentialView]{}},
+	{"credential", "revoke", byCustodian, true, "Ends a credential and its connections.", CredentialRevoke{}, CredentialView{}},
+	{"trust", "add", byOperator, true, "Adds a trust anchor: one public key with one algorithm.", TrustAdd{}, AnchorView{}},
+	{"trust", "list", byReader, false, "Lists trust anchors.", Page{}, List[AnchorView]{}},
+	{"trust", "revoke", byOperator, true, "Revokes a trust anchor, for good.", TrustRevoke{}, AnchorView{}},
+	{"payload", "begin", byOperator, true, "Opens an upload, or finds the one that was interrupted.", PayloadBegin{}, PayloadUpload{}},
+	{"payload", "append", byOperator, true, "Adds bytes to an upload; durable when replied.", PayloadAppend{}, PayloadUpload{}},
+	{"payload", "commit", byOperator, true, "Checks the digest of the whole and makes the payload available.", PayloadCommit{}, PayloadView{}},
+	{"payload", "list", byReader, false, "Lists payloads.", Page{}, List[PayloadView]{}},
+	{"manifest", "create", byOperator, true, "Uploads a signed SUIT envelope: verified, then immutable.", ManifestCreate{}, ManifestView{}},
+	{"manifest", "list", byReader, false, "Lists manifests.", Page{}, List[ManifestView]{}},
+	{"manifest", "get", byReader, false, "Shows one manifest.", ManifestGet{}, ManifestView{}},
+	{"device", "add", byOperator, true, "Registers a device, with a credential if asked.", DeviceAdd{}, DeviceView{}},
+	{"device", "list", byReader, false, "Lists devices.", Page{}, List[DeviceView]{}},
+	{"device", "get", byReader, false, "Shows one device.", DeviceGet{}, DeviceView{}},
+	{"campaign", "create", byOperator, true, "Creates a draft: a manifest, a selection and a policy.", CampaignCreate{}, CampaignView{}},
+	{"campaign", "list", byReader, false, "Lists campaigns.", Page{}, List[CampaignView]{}},
+	{"campaign", "get", byReader, false, "Shows one campaign with its progress.", CampaignRef{}, CampaignView{}},
+	{"campaign", "start", byOperator, true, "Starts a draft.", CampaignRef{}, CampaignView{}},
+	{"campaign", "stop", byOperator, true, "Stops a campaign: what is not finished is withdrawn.", CampaignRef{}, CampaignView{}},
+	{"campaign", "devices", byReader, false, "Lists a campaign's assignments.", CampaignDevices{}, List[AssignmentView]{}},
+}
+
+// LookupCommand returns the row of a command.
+func LookupCommand(noun, verb string) (CommandSpec, bool) {
+	for i := range Commands {
+		if Commands[i].Noun == noun && Commands[i].Verb == verb {
+			return Commands[i], true
+		}
+	}
+	return CommandSpec{}, false
+}

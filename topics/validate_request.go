@@ -1,0 +1,226 @@
+package topics
+
+import (
+	"fmt"
+	"time"
+
+	"fleetbridge/ident"
+)
+
+// Bounds of requests; lengths are in bytes.
+const (
+	MaxPage        = 500 // items of a list
+	MaxCursor      = 512
+	MaxCredentials = 500 // of one credential/add
+	MaxAppend      = 128 << 10
+	MaxEnvelope    = 64 << 10
+	MaxKey         = 4 << 10
+	MaxDevices     = 10_000 // named by one selection
+	MaxWaves       = 32
+	MaxWithin      = 90 * 24 * time.Hour // of a campaign, and of each deadline
+)
+
+// Validate returns nil: there is nothing to check.
+func (None) Validate() error { return nil }
+
+// Validate returns nil or FieldErrors.
+func (p Page) Validate() error {
+	var f faults
+	f.page(p)
+	return f.err()
+}
+
+func (f *faults) page(p Page) {
+	f.check(p.Limit >= 0 && p.Limit <= MaxPage, "/limit", "from 1 to 500")
+	f.text(p.Cursor, MaxCursor, "/cursor")
+}
+
+// Validate returns nil or FieldErrors.
+func (r TenantAdd) Validate() error {
+	var f faults
+	f.check(!r.Tenant.IsZero(), "/tenant", "required")
+	f.check(r.Tenant != ident.System, "/tenant", "system is the platform's own")
+	f.text(r.Name, MaxName, "/name")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors. Which roles a sender may give away is for who knows the sender.
+func (r CredentialAdd) Validate() error {
+	var f faults
+	_, err := ParseRole(string(r.Role))
+	f.check(err == nil, "/role", "one of device, operator, viewer, admin")
+	f.check(len(r.Names) >= 1 && len(r.Names) <= MaxCredentials, "/names", "from 1 to 500")
+	unique(&f, r.Names, "/names")
+	return f.err()
+}
+
+// unique holds a list to identifiers that are there, and there once.
+func unique[T interface {
+	comparable
+	IsZero() bool
+}](f *faults, list []T, pointer string) {
+	if len(list) == 0 {
+		return
+	}
+	seen := make(map[T]bool, len(list))
+	for i, v := range list {
+		if v.IsZero() || seen[v] {
+			f.check(false, fmt.Sprintf("%s/%d", pointer, i), "empty, or named twice")
+			return
+		}
+		seen[v] = true
+	}
+}
+
+// Validate returns nil or FieldErrors.
+func (r CredentialList) Validate() error { return r.Page.Validate() }
+
+// Validate returns nil or FieldErrors.
+func (r CredentialRevoke) Validate() error {
+	var f faults
+	f.check(!r.Name.IsZero(), "/name", "required")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors. Whether Key holds a key is for who can parse it.
+func (r TrustAdd) Validate() error {
+	var f faults
+	f.check(!r.ID.IsZero(), "/id", "required")
+	f.check(len(r.Key) >= 1 && len(r.Key) <= MaxKey, "/key", "from 1 to 4096 bytes")
+	switch r.Alg {
+	case "", "ES256", "ESP256", "EdDSA", "Ed25519":
+	default:
+		f.check(false, "/alg", "one of ES256, ESP256, EdDSA, Ed25519")
+	}
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r TrustRevoke) Validate() error {
+	var f faults
+	f.check(!r.ID.IsZero(), "/id", "required")
+	return f.err()
+}
+
+func (f *faults) digest(d ident.Digest, pointer string) { f.check(!d.IsZero(), pointer, "required") }
+
+// Validate returns nil or FieldErrors. How large a payload may be is the catalogue's rule.
+func (r PayloadBegin) Validate() error {
+	var f faults
+	f.digest(r.Digest, "/digest")
+	f.check(r.Size >= 1, "/size", "from 1")
+	f.text(r.Name, MaxName, "/name")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r PayloadAppend) Validate() error {
+	var f faults
+	f.digest(r.Digest, "/digest")
+	f.check(r.Offset >= 0, "/offset", "from 0")
+	f.check(len(r.Data) >= 1 && len(r.Data) <= MaxAppend, "/data", "from 1 to 131072 bytes")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r PayloadCommit) Validate() error {
+	var f faults
+	f.digest(r.Digest, "/digest")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors. Whether Envelope is a manifest is for who can verify it.
+func (r ManifestCreate) Validate() error {
+	var f faults
+	f.check(len(r.Envelope) >= 1 && len(r.Envelope) <= MaxEnvelope, "/envelope", "from 1 to 65536 bytes")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r ManifestGet) Validate() error {
+	var f faults
+	f.digest(r.Digest, "/digest")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r DeviceAdd) Validate() error {
+	var f faults
+	f.check(!r.Device.IsZero(), "/device", "required")
+	f.labels(r.Labels, "/labels")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r DeviceGet) Validate() error {
+	var f faults
+	f.check(!r.Device.IsZero(), "/device", "required")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors. What a policy means is the domain's rule; here are the bounds of its members.
+func (r CampaignCreate) Validate() error {
+	var f faults
+	f.check(!r.Campaign.IsZero(), "/campaign", "required")
+	f.text(r.Description, MaxDescription, "/description")
+	f.digest(r.Manifest, "/manifest")
+	f.selection(r.Selection)
+	f.policy(r.Policy)
+	return f.err()
+}
+
+func (f *faults) selection(s Selection) {
+	f.check(len(s.Devices) <= MaxDevices, "/selection/devices", "at most 10000")
+	f.check(len(s.Devices) == 0 || len(s.Labels) == 0, "/selection", "devices or labels, not both")
+	unique(f, s.Devices, "/selection/devices")
+	f.labels(s.Labels, "/selection/labels")
+}
+
+func (f *faults) policy(p Policy) {
+	f.check(len(p.Waves) <= MaxWaves, "/policy/waves", "at most 32")
+	for i, w := range p.Waves {
+		if !isPercent(w.Percent) || w.Count < 0 || (w.Percent == 0) == (w.Count == 0) {
+			f.check(false, fmt.Sprintf("/policy/waves/%d", i), "a percent above 0 to 100, or a count from 1")
+		}
+	}
+	f.check(p.InFlight >= 0, "/policy/in_flight", "from 1; absent: no cap")
+	f.check(p.MinSample >= 0, "/policy/min_sample", "from 1; absent: 20")
+	f.percent(p.SuccessPercent, "/policy/success_percent")
+	f.percent(p.FailurePercent, "/policy/failure_percent")
+	f.percent(p.SilentPercent, "/policy/silent_percent")
+	f.span(p.Within, "/policy/within")
+	f.span(p.Deadlines.Offered, "/policy/deadlines/offered")
+	f.span(p.Deadlines.Received, "/policy/deadlines/received")
+	f.span(p.Deadlines.Downloading, "/policy/deadlines/downloading")
+	f.span(p.Deadlines.Downloaded, "/policy/deadlines/downloaded")
+	f.span(p.Deadlines.Installing, "/policy/deadlines/installing")
+	f.span(p.Deadlines.Rebooting, "/policy/deadlines/rebooting")
+}
+
+// isPercent is false for NaN too.
+func isPercent(v float64) bool { return v >= 0 && v <= 100 }
+
+func (f *faults) percent(v *float64, pointer string) {
+	f.check(v == nil || isPercent(*v), pointer, "from 0 to 100")
+}
+
+func (f *faults) span(d Duration, pointer string) {
+	f.check(d >= 0 && time.Duration(d) <= MaxWithin, pointer, "at most 2160h")
+}
+
+// Validate returns nil or FieldErrors.
+func (r CampaignRef) Validate() error {
+	var f faults
+	f.check(!r.Campaign.IsZero(), "/campaign", "required")
+	f.text(r.Reason, MaxDetail, "/reason")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
+func (r CampaignDevices) Validate() error {
+	var f faults
+	f.page(r.Page)
+	f.check(!r.Campaign.IsZero(), "/campaign", "required")
+	f.word(r.State, MaxStateWord, "/state")
+	return f.err()
+}
