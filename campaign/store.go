@@ -18,6 +18,9 @@ var (
 	ErrConflict = errors.New("revision has moved on")
 	ErrPhase    = errors.New("not possible in this phase")
 	ErrClosed   = errors.New("store closed")
+	// ErrUnavailable is wrapped by every error of a store that can't take or make durable what it was given (disk full,
+	// failed commit, unreachable server): nothing about the request is wrong, and the same may succeed later.
+	ErrUnavailable = errors.New("store unavailable")
 )
 
 // Store keeps the domain's records. storetest is its contract suite; each implementation passes the same one.

@@ -1,0 +1,253 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	kv "github.com/dgraph-io/badger/v4"
+
+	"fleetbridge/campaign"
+)
+
+const (
+	// queueLen bounds the callers that wait in the queue; more of them wait to enter it.
+	queueLen = 1024
+	// batchLen bounds the functions that share a commit: past it a commit costs more than it saves.
+	batchLen = 1024
+)
+
+// limits are in bytes and keys as Badger counts them.
+type limits struct {
+	softBytes int64 // a batch that has reached it takes no further function
+	hardBytes int64 // what a transaction holds
+	softKeys  int
+	hardKeys  int
+}
+
+// limitsOf leaves a tenth of what Badger allows for its own entries.
+func limitsOf(db *kv.DB) limits {
+	l := limits{hardBytes: db.MaxBatchSize() / 10 * 9, hardKeys: int(db.MaxBatchCount() / 10 * 9)}
+	l.softBytes, l.softKeys = l.hardBytes*2/3, l.hardKeys*2/3
+	return l
+}
+
+// The life of a request: the committer starts it, or its caller, whose context has ended, drops it.
+const (
+	waiting int32 = iota
+	started
+	dropped
+)
+
+// errExited answers the callers of a batch of which one function ended the committer's goroutine.
+var errExited = errors.New("a function of the batch ended its goroutine")
+
+// request is one call of Update.
+type request struct {
+	fn    func(campaign.Tx) error
+	state atomic.Int32
+	err   error      // of fn
+	done  chan error // gets exactly one answer if the request was started
+}
+
+// Update runs fn as campaign.Store says. If ctx ends before fn has started, it does not run and ctx's error is returned;
+// once it has started, Update waits for the outcome.
+func (s *Store) Update(ctx context.Context, fn func(campaign.Tx) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.inUse.Done()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := &request{fn: fn, done: make(chan error, 1)}
+	select {
+	case s.queue <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, dropped) {
+			return ctx.Err()
+		}
+		return <-r.done
+	}
+}
+
+// batch is a group of functions that share one commit.
+type batch struct {
+	ov   *overlay
+	reqs []*request
+}
+
+// run is the committer. Whatever it wrote is answered after its commit, and nothing is answered twice.
+func (s *Store) run() {
+	defer func() {
+		select {
+		case <-s.ended:
+		default:
+			go s.run() // a function ended this goroutine (runtime.Goexit); its callers have been answered
+		}
+	}()
+	var carry *request // did not fit into the batch before
+	for {
+		r := carry
+		carry = nil
+		if r == nil {
+			var open bool
+			if r, open = <-s.queue; !open {
+				close(s.ended)
+				return
+			}
+		}
+		if err := s.ready(); err != nil {
+			if r.claim() {
+				r.done <- err
+			}
+			continue
+		}
+		carry = s.commitBatch(r)
+	}
+}
+
+// ready says whether a commit may be tried.
+func (s *Store) ready() error {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	return s.space.check(time.Now())
+}
+
+// claim reports whether the request is to be run: it is again, if it was put back.
+func (r *request) claim() bool {
+	return r.state.CompareAndSwap(waiting, started) || r.state.Load() == started
+}
+
+// commitBatch runs first and what is waiting behind it, commits, and answers. It returns a request that it ran, that
+// did not fit, and that is to be run again in the next batch.
+func (s *Store) commitBatch(first *request) (carry *request) {
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	b := &batch{ov: newOverlay(snapshot{txn})}
+	err := errExited // stands if a function ends this goroutine: then nothing is committed
+	defer func() { b.answer(err) }()
+	for r := first; r != nil; r = s.next(b) {
+		if r.claim() && !s.execute(b, r) {
+			carry = r
+			break
+		}
+	}
+	err = s.commit(b)
+	return carry
+}
+
+// answer answers every function of b. One that failed by itself gets err too, if there is one: what it saw, and its
+// own error may speak of, is not durable then.
+func (b *batch) answer(err error) {
+	for _, r := range b.reqs {
+		if err != nil {
+			r.done <- err
+		} else {
+			r.done <- r.err
+		}
+	}
+}
+
+// next takes a waiting request into b, without waiting for one.
+func (s *Store) next(b *batch) *request {
+	if len(b.reqs) >= batchLen || b.ov.bytes >= s.limit.softBytes || len(b.ov.data) >= s.limit.softKeys {
+		return nil
+	}
+	select {
+	case r := <-s.queue: // nil once the queue is closed
+		return r
+	default:
+		return nil
+	}
+}
+
+// execute runs r's function on the batch's overlay and leaves nothing of it there if it fails. It reports false if
+// the batch has no room left for what it wrote.
+func (s *Store) execute(b *batch, r *request) bool {
+	b.ov.begin()
+	b.reqs = append(b.reqs, r)
+	r.err = s.call(b, r)
+	if r.err != nil {
+		b.ov.rollback()
+	} else if b.ov.bytes > s.limit.hardBytes || len(b.ov.data) > s.limit.hardKeys {
+		b.ov.rollback()
+		if len(b.reqs) > 1 && len(b.ov.data) > 0 {
+			b.reqs = b.reqs[:len(b.reqs)-1]
+			return false
+		}
+		r.err = fmt.Errorf("commit: %w", ErrTooLarge)
+	}
+	return true
+}
+
+// call runs one function; a panic of it is its own caller's error.
+func (s *Store) call(b *batch, r *request) (err error) {
+	t := &tx{reader: reader{src: b.ov}, ov: b.ov}
+	defer func() {
+		t.ended = true
+		if p := recover(); p != nil {
+			s.log.Error("transaction panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("transaction panicked: %v", p)
+		}
+	}()
+	if err := r.fn(t); err != nil {
+		return err
+	}
+	return t.bad
+}
+
+// commit makes b's writes durable. A failed commit stops the store: Badger may hold the writes in memory, or on disk, or
+// not at all, and an fsync that failed once says nothing when it succeeds later.
+func (s *Store) commit(b *batch) error {
+	s.stats.functions.Add(uint64(len(b.reqs)))
+	if len(b.ov.data) == 0 {
+		return nil
+	}
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	err := b.ov.flush(txn)
+	if err == nil {
+		start := time.Now()
+		err = s.write(txn)
+		s.stats.commits.Add(1)
+		s.stats.nanos.Add(uint64(time.Since(start)))
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+		s.failed.Store(&err)
+		s.log.Error("commit failed", "err", err)
+	}
+	return err
+}
+
+// counters are what Stats reads.
+type counters struct{ functions, commits, nanos atomic.Uint64 }
+
+// Stats are totals since Open.
+type Stats struct {
+	Functions uint64        // run by the committer and answered
+	Commits   uint64        // of batches that wrote something
+	Committed time.Duration // spent in commits
+}
+
+// Stats returns the totals since Open. Functions/Commits is how many callers share an fsync.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Functions: s.stats.functions.Load(),
+		Commits:   s.stats.commits.Load(),
+		Committed: time.Duration(s.stats.nanos.Load()),
+	}
+}

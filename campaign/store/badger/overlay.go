@@ -1,0 +1,219 @@
+package badger
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"sort"
+	"strings"
+
+	kv "github.com/dgraph-io/badger/v4"
+)
+
+// source is something to read keys from. What a callback gets is valid until it returns.
+type source interface {
+	// get calls fn with the value of key and reports whether there is one.
+	get(key []byte, fn func(val []byte) error) (bool, error)
+	// scan calls fn in key order for the keys from `from` on that start with prefix, until fn reports false. With
+	// keysOnly the values may be missing. fn writes nothing.
+	scan(prefix, from []byte, keysOnly bool, fn func(key, val []byte) (bool, error)) error
+}
+
+// snapshot reads a Badger transaction.
+type snapshot struct{ txn *kv.Txn }
+
+func (s snapshot) get(key []byte, fn func([]byte) error) (bool, error) {
+	item, err := s.txn.Get(key)
+	if errors.Is(err, kv.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, item.Value(fn)
+}
+
+func (s snapshot) scan(prefix, from []byte, keysOnly bool, fn func(key, val []byte) (bool, error)) error {
+	opt := kv.IteratorOptions{Prefix: prefix, PrefetchValues: false} // values are in the tables: nothing to prefetch
+	it := s.txn.NewIterator(opt)
+	defer it.Close()
+	for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
+		var more bool
+		item := it.Item()
+		call := func(val []byte) (err error) {
+			more, err = fn(item.Key(), val)
+			return err
+		}
+		var err error
+		if keysOnly {
+			err = call(nil)
+		} else {
+			err = item.Value(call)
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry is a written value, or a deletion.
+type entry struct {
+	val []byte
+	del bool
+}
+
+type undo struct {
+	key string
+	old entry
+	had bool
+}
+
+// overlay is a source with writes on top of a base: those of the batch, and, undoable, of the function that runs.
+type overlay struct {
+	base   source
+	data   map[string]entry
+	bytes  int64    // of data, about as Badger counts
+	sorted []string // keys of data in order; may hold keys that were rolled back
+	fresh  []string // keys written since sorted was made
+	undo   []undo   // of the function that runs
+}
+
+func newOverlay(base source) *overlay {
+	return &overlay{base: base, data: map[string]entry{}}
+}
+
+// begin starts a function: rollback comes back to here.
+func (o *overlay) begin() { o.undo = o.undo[:0] }
+
+// rollback takes back everything since begin.
+func (o *overlay) rollback() {
+	for _, u := range slices.Backward(o.undo) {
+		o.bytes -= cost(u.key, o.data[u.key])
+		if u.had {
+			o.data[u.key] = u.old
+			o.bytes += cost(u.key, u.old)
+		} else {
+			delete(o.data, u.key)
+		}
+	}
+	o.undo = o.undo[:0]
+}
+
+// cost is at least what Badger counts for an entry.
+func cost(key string, e entry) int64 { return int64(len(key) + len(e.val) + 24) }
+
+// put keeps val; its caller does not use it afterwards.
+func (o *overlay) put(key, val []byte) { o.set(string(key), entry{val: val}) }
+
+func (o *overlay) delete(key []byte) { o.set(string(key), entry{del: true}) }
+
+func (o *overlay) set(key string, e entry) {
+	old, had := o.data[key]
+	o.undo = append(o.undo, undo{key, old, had})
+	if had {
+		o.bytes -= cost(key, old)
+	} else {
+		o.fresh = append(o.fresh, key)
+	}
+	o.data[key] = e
+	o.bytes += cost(key, e)
+}
+
+func (o *overlay) get(key []byte, fn func([]byte) error) (bool, error) {
+	if e, ok := o.data[string(key)]; ok {
+		if e.del {
+			return false, nil
+		}
+		return true, fn(e.val)
+	}
+	return o.base.get(key, fn)
+}
+
+// window returns the written keys from `from` on that start with prefix, in order.
+func (o *overlay) window(prefix, from []byte) []string {
+	if len(o.fresh) > 0 {
+		slices.Sort(o.fresh)
+		o.sorted = merge(o.sorted, o.fresh)
+		o.fresh = o.fresh[:0]
+	}
+	p, f := string(prefix), string(from)
+	keys := o.sorted[sort.SearchStrings(o.sorted, max(p, f)):]
+	end := sort.Search(len(keys), func(i int) bool { return keys[i] > p && !strings.HasPrefix(keys[i], p) })
+	return keys[:end]
+}
+
+// merge merges two sorted lists into a new one without repeats.
+func merge(a, b []string) []string {
+	out := make([]string, 0, len(a)+len(b))
+	add := func(s string) {
+		if n := len(out); n == 0 || out[n-1] != s {
+			out = append(out, s)
+		}
+	}
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] <= b[0] {
+			add(a[0])
+			a = a[1:]
+		} else {
+			add(b[0])
+			b = b[1:]
+		}
+	}
+	for _, s := range a {
+		add(s)
+	}
+	for _, s := range b {
+		add(s)
+	}
+	return out
+}
+
+func (o *overlay) scan(prefix, from []byte, keysOnly bool, fn func(key, val []byte) (bool, error)) error {
+	keys := o.window(prefix, from)
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix
+	}
+	more := true
+	// written hands out the written keys before limit (nil: all that are left).
+	written := func(limit []byte) (err error) {
+		for more && err == nil && len(keys) > 0 && (limit == nil || keys[0] < string(limit)) {
+			if e, ok := o.data[keys[0]]; ok && !e.del {
+				more, err = fn([]byte(keys[0]), e.val)
+			}
+			keys = keys[1:]
+		}
+		return err
+	}
+	err := o.base.scan(prefix, from, keysOnly, func(k, v []byte) (bool, error) {
+		err := written(k)
+		if err != nil || !more {
+			return false, err
+		}
+		if _, ok := o.data[string(k)]; ok {
+			return true, nil // written: its turn comes with the next key
+		}
+		more, err = fn(k, v)
+		return more, err
+	})
+	if err != nil || !more {
+		return err
+	}
+	return written(nil)
+}
+
+// flush puts the writes into txn.
+func (o *overlay) flush(txn *kv.Txn) error {
+	for k, e := range o.data {
+		var err error
+		if e.del {
+			err = txn.Delete([]byte(k))
+		} else {
+			err = txn.Set([]byte(k), e.val)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package badger
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+)
+
+func (r *reader) Campaign(t ident.Tenant, c ident.Campaign) (campaign.Campaign, error) {
+	return get[campaignRecord](r, keyOf(t, kindCampaign).last(c.String()))
+}
+
+func (r *reader) Campaigns(t ident.Tenant, after ident.Campaign, limit int) ([]campaign.Campaign, error) {
+	return list[campaignRecord](r, keyOf(t, kindCampaign), after.String(), limit)
+}
+
+func (r *reader) Running(t ident.Tenant, after ident.Campaign, limit int) ([]campaign.Campaign, error) {
+	names, err := r.rest(keyOf(t, kindRunning), after.String(), limit)
+	if err != nil {
+		return nil, err
+	}
+	var cs []campaign.Campaign
+	for _, name := range names {
+		c, err := get[campaignRecord](r, keyOf(t, kindCampaign).last(name))
+		if err != nil {
+			return nil, fmt.Errorf("read running campaign %s: %w", name, broken(err))
+		}
+		cs = append(cs, c)
+	}
+	return cs, nil
+}
+
+func (r *reader) Assignment(t ident.Tenant, c ident.Campaign, d ident.Device) (campaign.Assignment, error) {
+	return get[assignmentRecord](r, assignmentKey(t, c, d))
+}
+
+func (r *reader) Assignments(t ident.Tenant, c ident.Campaign, after ident.Device, limit int) ([]campaign.Assignment, error) {
+	return list[assignmentRecord](r, keyOf(t, kindAssignment).part(c.String()), after.String(), limit)
+}
+
+func (r *reader) InState(t ident.Tenant, c ident.Campaign, s campaign.State, after campaign.Place, limit int) ([]campaign.Assignment, error) {
+	prefix := statePrefix(t, c, s)
+	var from string
+	if after != (campaign.Place{}) {
+		from = string(key(nil).place(after))
+	}
+	rest, err := r.rest(prefix, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	return r.assignments(t, c, rest, placeLen)
+}
+
+func (r *reader) DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]campaign.Assignment, error) {
+	prefix := duePrefix(t, c)
+	if err := r.usable(); err != nil || limit <= 0 {
+		return nil, err
+	}
+	end := string(key(nil).time(until))
+	var rest []string
+	err := r.src.scan(prefix, prefix, true, func(k, _ []byte) (bool, error) {
+		if k := string(k[len(prefix):]); k[:min(len(k), timeLen)] <= end {
+			rest = append(rest, k)
+			return len(rest) < limit, nil
+		}
+		return false, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.assignments(t, c, rest, timeLen)
+}
+
+// timeLen is the length of a time in a key.
+const timeLen = 8
+
+// assignments reads those whose devices stand in the index entries, skip bytes in.
+func (r *reader) assignments(t ident.Tenant, c ident.Campaign, entries []string, skip int) ([]campaign.Assignment, error) {
+	var as []campaign.Assignment
+	for _, e := range entries {
+		if len(e) <= skip {
+			return nil, fmt.Errorf("read index of campaign %s: %w", c, errRecord)
+		}
+		a, err := get[assignmentRecord](r, keyOf(t, kindAssignment).part(c.String()).last(e[skip:]))
+		if err != nil {
+			return nil, fmt.Errorf("read assignment of %s in %s: %w", e[skip:], c, broken(err))
+		}
+		as = append(as, a)
+	}
+	return as, nil
+}
+
+func (r *reader) NextDue(t ident.Tenant, c ident.Campaign) (time.Time, error) {
+	rest, err := r.rest(duePrefix(t, c), "", 1)
+	if err != nil || len(rest) == 0 {
+		return time.Time{}, err
+	}
+	if len(rest[0]) <= timeLen {
+		return time.Time{}, fmt.Errorf("read index of campaign %s: %w", c, errRecord)
+	}
+	n := binary.BigEndian.Uint64([]byte(rest[0])) ^ 1<<63
+	return time.Unix(0, int64(n)).UTC(), nil
+}
+
+func (r *reader) Counts(t ident.Tenant, c ident.Campaign) (campaign.Counts, error) {
+	n, _, err := find[countsRecord](r, keyOf(t, kindCounts).last(c.String()))
+	return n, err
+}

@@ -1,0 +1,109 @@
+package badger
+
+import (
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+)
+
+type stepRecord struct {
+	State  string `cbor:"1,keyasint,omitempty"`
+	Reason string `cbor:"2,keyasint,omitempty"`
+	Seq    uint64 `cbor:"3,keyasint,omitempty"`
+	At     stamp  `cbor:"4,keyasint,omitempty"`
+}
+
+type assignmentRecord struct {
+	Campaign  string       `cbor:"1,keyasint"`
+	Device    string       `cbor:"2,keyasint"`
+	Manifest  []byte       `cbor:"3,keyasint,omitempty"`
+	Component string       `cbor:"4,keyasint,omitempty"`
+	Payload   []byte       `cbor:"5,keyasint,omitempty"`
+	Wave      int          `cbor:"6,keyasint,omitempty"`
+	Order     uint64       `cbor:"7,keyasint,omitempty"`
+	State     string       `cbor:"8,keyasint,omitempty"`
+	Reason    string       `cbor:"9,keyasint,omitempty"`
+	Detail    string       `cbor:"10,keyasint,omitempty"`
+	Waiting   bool         `cbor:"11,keyasint,omitempty"`
+	Offers    int          `cbor:"12,keyasint,omitempty"`
+	NextOffer stamp        `cbor:"13,keyasint,omitempty"`
+	Deadline  stamp        `cbor:"14,keyasint,omitempty"`
+	Seq       uint64       `cbor:"15,keyasint,omitempty"`
+	Boot      uint64       `cbor:"16,keyasint,omitempty"`
+	Bytes     uint64       `cbor:"17,keyasint,omitempty"`
+	Reports   uint64       `cbor:"18,keyasint,omitempty"`
+	Updated   stamp        `cbor:"19,keyasint,omitempty"`
+	Path      []stepRecord `cbor:"20,keyasint,omitempty"`
+}
+
+func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
+	r := assignmentRecord{
+		Campaign:  a.Campaign.String(),
+		Device:    a.Device.String(),
+		Manifest:  digestBytes(a.Manifest),
+		Component: a.Component,
+		Payload:   digestBytes(a.Payload),
+		Wave:      a.Wave,
+		Order:     a.Order,
+		State:     string(a.State),
+		Reason:    a.Reason,
+		Detail:    a.Detail,
+		Waiting:   a.Waiting,
+		Offers:    a.Offers,
+		NextOffer: stampOf(a.NextOffer),
+		Deadline:  stampOf(a.Deadline),
+		Seq:       a.Seq,
+		Boot:      a.Boot,
+		Bytes:     a.Bytes,
+		Reports:   a.Reports,
+		Updated:   stampOf(a.Updated),
+	}
+	for _, s := range a.Path {
+		r.Path = append(r.Path, stepRecord{string(s.State), s.Reason, s.Seq, stampOf(s.At)})
+	}
+	return r
+}
+
+func (r assignmentRecord) domain() (campaign.Assignment, error) {
+	var p parser
+	a := campaign.Assignment{
+		Campaign:  parsed(&p, ident.ParseCampaign, r.Campaign),
+		Device:    parsed(&p, ident.ParseDevice, r.Device),
+		Manifest:  p.digest(r.Manifest),
+		Component: r.Component,
+		Payload:   p.digest(r.Payload),
+		Wave:      r.Wave,
+		Order:     r.Order,
+		State:     campaign.State(r.State),
+		Reason:    r.Reason,
+		Detail:    r.Detail,
+		Waiting:   r.Waiting,
+		Offers:    r.Offers,
+		NextOffer: r.NextOffer.time(),
+		Deadline:  r.Deadline.time(),
+		Seq:       r.Seq,
+		Boot:      r.Boot,
+		Bytes:     r.Bytes,
+		Reports:   r.Reports,
+		Updated:   r.Updated.time(),
+	}
+	for _, s := range r.Path {
+		a.Path = append(a.Path, campaign.PathStep{
+			State:  campaign.State(s.State),
+			Reason: s.Reason,
+			Seq:    s.Seq,
+			At:     s.At.time(),
+		})
+	}
+	return a, p.err
+}
+
+type countsRecord struct {
+	Waves   []map[campaign.State]uint64 `cbor:"1,keyasint,omitempty"`
+	Reports uint64                      `cbor:"2,keyasint,omitempty"`
+}
+
+func countsRecordOf(c campaign.Counts) countsRecord { return countsRecord(c) }
+
+func (r countsRecord) domain() (campaign.Counts, error) {
+	return campaign.Counts(r), nil
+}

@@ -1,0 +1,157 @@
+package badger
+
+import (
+	"time"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+)
+
+type waveRecord struct {
+	Percent float64 `cbor:"1,keyasint,omitempty"`
+	Count   int     `cbor:"2,keyasint,omitempty"`
+}
+
+type policyRecord struct {
+	Waves          []waveRecord                     `cbor:"1,keyasint,omitempty"`
+	InFlight       int                              `cbor:"2,keyasint,omitempty"`
+	SuccessPercent float64                          `cbor:"3,keyasint,omitempty"`
+	FailurePercent float64                          `cbor:"4,keyasint,omitempty"`
+	SilentPercent  float64                          `cbor:"5,keyasint,omitempty"`
+	MinSample      int                              `cbor:"6,keyasint,omitempty"`
+	Deadlines      map[campaign.State]time.Duration `cbor:"7,keyasint,omitempty"` // nanoseconds
+	Within         time.Duration                    `cbor:"8,keyasint,omitempty"` // nanoseconds
+}
+
+func policyRecordOf(p campaign.Policy) policyRecord {
+	r := policyRecord{
+		InFlight:       p.InFlight,
+		SuccessPercent: p.SuccessPercent,
+		FailurePercent: p.FailurePercent,
+		SilentPercent:  p.SilentPercent,
+		MinSample:      p.MinSample,
+		Deadlines:      p.Deadlines,
+		Within:         p.Within,
+	}
+	for _, w := range p.Waves {
+		r.Waves = append(r.Waves, waveRecord(w))
+	}
+	return r
+}
+
+func (r policyRecord) domain() campaign.Policy {
+	p := campaign.Policy{
+		InFlight:       r.InFlight,
+		SuccessPercent: r.SuccessPercent,
+		FailurePercent: r.FailurePercent,
+		SilentPercent:  r.SilentPercent,
+		MinSample:      r.MinSample,
+		Deadlines:      r.Deadlines,
+		Within:         r.Within,
+	}
+	for _, w := range r.Waves {
+		p.Waves = append(p.Waves, campaign.Wave(w))
+	}
+	return p
+}
+
+type campaignRecord struct {
+	ID          string            `cbor:"1,keyasint"`
+	Description string            `cbor:"2,keyasint,omitempty"`
+	Manifest    []byte            `cbor:"3,keyasint,omitempty"`
+	Vendor      []byte            `cbor:"4,keyasint,omitempty"`
+	Class       []byte            `cbor:"5,keyasint,omitempty"`
+	Component   string            `cbor:"6,keyasint,omitempty"`
+	Payload     []byte            `cbor:"7,keyasint,omitempty"`
+	Size        int64             `cbor:"8,keyasint,omitempty"`
+	Devices     []string          `cbor:"9,keyasint,omitempty"`  // of the selection
+	Labels      map[string]string `cbor:"10,keyasint,omitempty"` // of the selection
+	Policy      policyRecord      `cbor:"11,keyasint"`
+	Phase       string            `cbor:"12,keyasint,omitempty"`
+	Step        string            `cbor:"13,keyasint,omitempty"`
+	Outcome     string            `cbor:"14,keyasint,omitempty"`
+	Reason      string            `cbor:"15,keyasint,omitempty"`
+	Revision    uint64            `cbor:"16,keyasint,omitempty"`
+	Seed        []byte            `cbor:"17,keyasint,omitempty"`
+	Bounds      []uint64          `cbor:"18,keyasint,omitempty"`
+	Cursor      string            `cbor:"19,keyasint,omitempty"`
+	Open        int               `cbor:"20,keyasint,omitempty"`
+	CreatedBy   string            `cbor:"21,keyasint,omitempty"`
+	StartedBy   string            `cbor:"22,keyasint,omitempty"`
+	Created     stamp             `cbor:"23,keyasint,omitempty"`
+	Started     stamp             `cbor:"24,keyasint,omitempty"`
+	ActiveAt    stamp             `cbor:"25,keyasint,omitempty"`
+	StoppingAt  stamp             `cbor:"26,keyasint,omitempty"`
+	StoppedAt   stamp             `cbor:"27,keyasint,omitempty"`
+}
+
+func campaignRecordOf(c campaign.Campaign) campaignRecord {
+	r := campaignRecord{
+		ID:          c.ID.String(),
+		Description: c.Description,
+		Manifest:    digestBytes(c.Manifest),
+		Vendor:      uuidBytes(c.Vendor),
+		Class:       uuidBytes(c.Class),
+		Component:   c.Component,
+		Payload:     digestBytes(c.Payload),
+		Size:        c.Size,
+		Labels:      c.Selection.Labels,
+		Policy:      policyRecordOf(c.Policy),
+		Phase:       string(c.Phase),
+		Step:        string(c.Step),
+		Outcome:     string(c.Outcome),
+		Reason:      c.Reason,
+		Revision:    c.Revision,
+		Seed:        c.Seed[:],
+		Bounds:      c.Bounds,
+		Cursor:      c.Cursor.String(),
+		Open:        c.Open,
+		CreatedBy:   c.CreatedBy,
+		StartedBy:   c.StartedBy,
+		Created:     stampOf(c.Created),
+		Started:     stampOf(c.Started),
+		ActiveAt:    stampOf(c.ActiveAt),
+		StoppingAt:  stampOf(c.StoppingAt),
+		StoppedAt:   stampOf(c.StoppedAt),
+	}
+	for _, d := range c.Selection.Devices {
+		r.Devices = append(r.Devices, d.String())
+	}
+	return r
+}
+
+func (r campaignRecord) domain() (campaign.Campaign, error) {
+	var p parser
+	c := campaign.Campaign{
+		ID:          parsed(&p, ident.ParseCampaign, r.ID),
+		Description: r.Description,
+		Manifest:    p.digest(r.Manifest),
+		Vendor:      p.uuid(r.Vendor),
+		Class:       p.uuid(r.Class),
+		Component:   r.Component,
+		Payload:     p.digest(r.Payload),
+		Size:        r.Size,
+		Selection:   campaign.Selection{Labels: r.Labels},
+		Policy:      r.Policy.domain(),
+		Phase:       campaign.Phase(r.Phase),
+		Step:        campaign.Step(r.Step),
+		Outcome:     campaign.Outcome(r.Outcome),
+		Reason:      r.Reason,
+		Revision:    r.Revision,
+		Bounds:      r.Bounds,
+		Cursor:      parsed(&p, ident.ParseDevice, r.Cursor),
+		Open:        r.Open,
+		CreatedBy:   r.CreatedBy,
+		StartedBy:   r.StartedBy,
+		Created:     r.Created.time(),
+		Started:     r.Started.time(),
+		ActiveAt:    r.ActiveAt.time(),
+		StoppingAt:  r.StoppingAt.time(),
+		StoppedAt:   r.StoppedAt.time(),
+	}
+	p.fixed(c.Seed[:], r.Seed)
+	for _, d := range r.Devices {
+		c.Selection.Devices = append(c.Selection.Devices, parsed(&p, ident.ParseDevice, d))
+	}
+	return c, p.err
+}
