@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
@@ -55,12 +54,12 @@ func (f Format) String() string {
 	return "cbor"
 }
 
-// ParseContentType returns the format that a media type names, parameters and `+json`, `+cbor` suffixes allowed.
+// ParseContentType returns the format that a media type names; parameters are ignored, the suffixes +json and +cbor
+// count.
 func ParseContentType(s string) (Format, bool) {
-	t, _, err := mime.ParseMediaType(s)
+	t, _, _ := strings.Cut(s, ";")
+	t = strings.ToLower(strings.TrimSpace(t))
 	switch {
-	case err != nil:
-		return CBOR, false
 	case t == "application/json", strings.HasSuffix(t, "+json"):
 		return JSON, true
 	case t == "application/cbor", strings.HasSuffix(t, "+cbor"):
@@ -170,7 +169,8 @@ func plain(err error) error {
 	case errors.As(err, &j):
 		return fmt.Errorf("member %q: %s is not what belongs here", j.Field, j.Value)
 	case errors.As(err, &c):
-		return fmt.Errorf("member %q: CBOR %s is not what belongs here", c.StructFieldName, c.CBORType)
+		member := c.StructFieldName[strings.LastIndexByte(c.StructFieldName, '.')+1:]
+		return fmt.Errorf("member %s: CBOR %s is not what belongs here", member, c.CBORType)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,15 @@ type Page struct {
 type List[T any] struct {
 	Items []T    `json:"items" cbor:"1,keyasint"`
 	Next  string `json:"next,omitempty" cbor:"2,keyasint,omitempty"`
+}
+
+// MarshalJSON writes an empty list as [], so that no reader has to expect null.
+func (l List[T]) MarshalJSON() ([]byte, error) {
+	type plain List[T]
+	if l.Items == nil {
+		l.Items = []T{}
+	}
+	return json.Marshal(plain(l))
 }
 
 // Tenant commands (admin only).
