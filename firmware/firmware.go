@@ -23,6 +23,7 @@ var (
 	ErrNoUpload       = errors.New("no such upload")
 	ErrNoPayload      = errors.New("no such payload")
 	ErrTooLarge       = errors.New("larger than allowed")
+	ErrQuota          = errors.New("too many unfinished uploads")
 )
 
 // Anchor is a trust anchor of a tenant: one public key, one algorithm.

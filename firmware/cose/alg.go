@@ -44,3 +44,40 @@ func (a Alg) String() string {
 	}
 	return fmt.Sprintf("alg(%d)", int64(a))
 }
+
+// Kind is the sort of key that an algorithm works with.
+type Kind string
+
+// The kinds of keys, by the curve's name in the IANA registry.
+const (
+	P256       Kind = "P-256"
+	Curve25519 Kind = "Ed25519"
+)
+
+// ParseKind parses the name of a kind of key.
+func ParseKind(s string) (Kind, error) {
+	switch k := Kind(s); k {
+	case P256, Curve25519:
+		return k, nil
+	}
+	return "", fmt.Errorf("parse key kind %q: one of %s, %s: %w", s, P256, Curve25519, ErrUnknownAlg)
+}
+
+// Kind returns the kind of key that a signs with, "" for an algorithm that isn't ours.
+func (a Alg) Kind() Kind {
+	switch a {
+	case ES256, ESP256:
+		return P256
+	case EdDSA, Ed25519:
+		return Curve25519
+	}
+	return ""
+}
+
+// DefaultAlg returns the fully specified algorithm of a key's kind: ESP256 or Ed25519.
+func DefaultAlg(k PublicKey) Alg {
+	if k.Kind() == P256 {
+		return ESP256
+	}
+	return Ed25519
+}

@@ -1,0 +1,150 @@
+package suit
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"fleetbridge/ident"
+)
+
+// Reporting policies that we write: conditions leave a record and system information on success and on failure, a fetch
+// leaves a record on failure.
+const (
+	policyCondition = 15
+	policyFetch     = 2
+)
+
+// language is what we tag text with.
+const language = "en"
+
+// Text is what a manifest says to people.
+type Text struct {
+	Description string // of the update
+	Version     string // of the component
+}
+
+// Build writes the unsigned envelope of a single-image manifest. Text is severed, so that a device need not be sent it;
+// payload fetch and install are not, because deployed processors run a severed install without a look at its digest.
+func Build(sequence uint64, img Image, text Text) ([]byte, error) {
+	w := writer{}
+	shared := w.wrap([]any{
+		OverrideParameters, map[ParameterID]any{
+			ParamVendor: img.Vendor[:], ParamClass: img.Class[:], ParamDigest: w.wrap(img.Digest), ParamImageSize: img.Size,
+		},
+		VendorIdentifier, policyCondition, ClassIdentifier, policyCondition,
+	})
+	manifest := map[Member]any{
+		memberVersion:  1,
+		memberSequence: sequence,
+		memberCommon:   w.wrap(map[int]any{2: []any{img.Component}, 4: shared}),
+		MemberValidate: w.wrap([]any{ImageMatch, policyCondition}),
+		MemberInstall: w.wrap([]any{
+			OverrideParameters, map[ParameterID]any{ParamURI: img.URI},
+			Fetch, policyFetch, ImageMatch, policyCondition,
+		}),
+	}
+	envelope := map[Member]any{}
+	if text != (Text{}) {
+		severed := w.wrap(text.members(&w, img.Component))
+		manifest[MemberText] = ident.SumDigest(w.encode(severed))
+		envelope[MemberText] = severed
+	}
+	wrapped := w.wrap(manifest)
+	signed := w.wrap(ident.SumDigest(w.encode(wrapped)))
+	envelope[memberAuthentication] = w.wrap([]any{signed})
+	envelope[memberManifest] = wrapped
+	b := w.encode(cbor.Tag{Number: tagEnvelope, Content: envelope})
+	if w.err != nil {
+		return nil, fmt.Errorf("build envelope: %w", w.err)
+	}
+	if err := checkBuilt(b, img); err != nil {
+		return nil, fmt.Errorf("build envelope: %w", err)
+	}
+	return b, nil
+}
+
+// checkBuilt reads back what was written, so that a value out of our own limits never leaves.
+func checkBuilt(envelope []byte, want Image) error {
+	e, err := Decode(envelope)
+	if err != nil {
+		return err
+	}
+	got, err := e.Manifest.SingleImage()
+	if err != nil {
+		return err
+	}
+	if got.Vendor != want.Vendor || got.Class != want.Class || got.Digest != want.Digest || got.Size != want.Size ||
+		got.URI != want.URI || !got.Component.Equal(want.Component) {
+		return errors.New("it reads back as something else")
+	}
+	return nil
+}
+
+// members writes SUIT_Text_Map. The key of a component is an array, which no Go map can hold, so it is put in raw.
+func (t Text) members(w *writer, c ComponentID) map[string]cbor.RawMessage {
+	var notes []byte
+	n := byte(0)
+	if t.Description != "" {
+		n++
+		notes = append(append(notes, textUpdateDescription), w.encode(t.Description)...)
+	}
+	if t.Version != "" {
+		n++
+		notes = append(append(notes, w.encode(c)...), w.encode(map[uint64]string{textComponentVersion: t.Version})...)
+	}
+	return map[string]cbor.RawMessage{language: append([]byte{majorMap<<5 | n}, notes...)}
+}
+
+// AddBlock returns envelope with block as its last signature block. It checks neither: a block that doesn't sign the
+// envelope's digest is found by whoever verifies it.
+func AddBlock(envelope, block []byte) ([]byte, error) {
+	p, err := Split(envelope)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Blocks) >= maxBlocks {
+		return nil, fmt.Errorf("add signature block: %d are there, at most %d: %w", len(p.Blocks), maxBlocks, ErrMalformed)
+	}
+	w := writer{}
+	wrapper := []any{p.Signed()}
+	for _, b := range append(p.Blocks, block) {
+		wrapper = append(wrapper, b)
+	}
+	members := map[any]any{uint64(memberAuthentication): w.wrap(wrapper), uint64(memberManifest): p.manifest}
+	for m, b := range p.severed {
+		members[uint64(m)] = cbor.RawMessage(b)
+	}
+	for _, i := range p.payloads {
+		members[i.Name] = i.Bytes
+	}
+	b := w.encode(cbor.Tag{Number: tagEnvelope, Content: members})
+	if w.err != nil {
+		return nil, fmt.Errorf("add signature block: %w", w.err)
+	}
+	if _, err := Split(b); err != nil {
+		return nil, fmt.Errorf("add signature block: %w", err)
+	}
+	return b, nil
+}
+
+// writer encodes in core deterministic encoding; the first error sticks.
+type writer struct{ err error }
+
+var encoding, errEncoding = cbor.CoreDetEncOptions().EncMode()
+
+func (w *writer) encode(v any) []byte {
+	if w.err == nil {
+		w.err = errEncoding
+	}
+	if w.err != nil {
+		return nil
+	}
+	b, err := encoding.Marshal(v)
+	w.err = err
+	return b
+}
+
+// wrap encodes v for a member that is "bstr .cbor": as a []byte, the result is written as a byte string.
+func (w *writer) wrap(v any) []byte { return w.encode(v) }
