@@ -1,0 +1,78 @@
+package simulator
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"fleetbridge/simulator/lean"
+)
+
+// conn is a device's connection. One goroutine owns it and calls all methods but Abort.
+type conn interface {
+	// Publish sends a message and returns the identifier that its Ack event will have, 0 at QoS 0.
+	Publish(topic string, payload []byte, qos byte) (uint16, error)
+	// Subscribe asks for filters; a Subscribed event follows.
+	Subscribe(filters []string) (uint16, error)
+	// Next waits for the next event; lean.ErrTimeout after deadline. The event is valid until the next call.
+	Next(deadline time.Time) (lean.Event, error)
+	// Disconnect ends the connection with DISCONNECT.
+	Disconnect() error
+	// Abort ends it without; any goroutine may call it.
+	Abort()
+}
+
+// dial opens the network connection of one device.
+func (c Config) dial(ctx context.Context) (net.Conn, error) {
+	if c.Dial != nil {
+		return c.Dial(ctx)
+	}
+	u, err := url.Parse(c.Server)
+	if err != nil {
+		return nil, fmt.Errorf("parse server address: %w: %w", ErrConfig, err)
+	}
+	dialer := &net.Dialer{}
+	switch u.Scheme {
+	case "mqtt", "tcp":
+		return dialer.DialContext(ctx, "tcp", hostPort(u, "1883"))
+	case "mqtts", "ssl":
+		return (&tls.Dialer{NetDialer: dialer, Config: c.TLS}).DialContext(ctx, "tcp", hostPort(u, "8883"))
+	}
+	return nil, fmt.Errorf("server address %q: want mqtt://host:port or mqtts://host:port: %w", c.Server, ErrConfig)
+}
+
+func hostPort(u *url.URL, port string) string {
+	if u.Port() != "" {
+		port = u.Port()
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// connect opens the device's MQTT connection within Timing.Dial.
+func (d *device) connect(ctx context.Context) (conn, error) {
+	select {
+	case d.fleet.dials <- struct{}{}:
+		defer func() { <-d.fleet.dials }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	c := d.fleet.config
+	ctx, cancel := context.WithTimeout(ctx, c.Timing.Dial)
+	defer cancel()
+	nc, err := c.dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	o := lean.Options{ClientID: d.id.Device.String(), User: d.user, Password: d.id.Token, KeepAlive: c.Timing.KeepAlive,
+		MaxPacket: maxPacket}
+	if d.paho {
+		return connectPaho(ctx, nc, o)
+	}
+	return lean.Connect(ctx, nc, o)
+}
+
+// maxPacket is the largest packet that a device takes: the largest chunk with its topic, or an envelope.
+const maxPacket = 256<<10 + 4<<10

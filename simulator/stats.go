@@ -1,0 +1,84 @@
+package simulator
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"fleetbridge/topics"
+)
+
+// Stats is a snapshot of what a fleet has done so far. Counts are of the whole run.
+type Stats struct {
+	Devices   int
+	Connected int // now
+	Connects  int64
+	Lost      int64  // connections that failed or broke, but for planned losses of power and reboots
+	LastError string // of the newest lost connection
+	Ready     int    // devices whose first hello has been acknowledged
+
+	Hellos       int64 // acknowledged
+	Reports      int64 // made; a device's repeat of one is not another
+	Acknowledged int64 // distinct (device, seq) of reports with a PUBACK (or a receipt, with Config.Receipts)
+	Resent       int64 // reports published more than once
+
+	Chunks       int64 // received, repeats included
+	ChunkBytes   int64
+	ChunksAgain  int64 // received though already stored
+	Fetches      int64
+	FetchesAgain int64 // fetches that a timeout made
+	PowerLosses  int64
+	Resumed      int // devices that went on with stored chunks after a lost connection or power
+
+	// States counts devices by the word of the last report that they made; "" counts those that made none.
+	States map[topics.Word]int
+
+	// PubackP50 and PubackP99 are how long a report waited for its PUBACK, as upper bounds of buckets 25 % apart.
+	PubackP50, PubackP99 time.Duration
+}
+
+// counters are the fleet's totals, written by all devices.
+type counters struct {
+	awaited                                         atomic.Int64 // first hellos that are missing
+	lastError                                       atomic.Value // string
+	lost, connected, ready, resumed                 atomic.Int64
+	connects, hellos, reports, acked, resent        atomic.Int64
+	chunks, bytes, again, fetches, refetches, power atomic.Int64
+	puback                                          histogram
+}
+
+// histogram counts durations in buckets that are 25 % apart, from 10 µs to about 100 s.
+type histogram struct{ buckets [74]atomic.Int64 }
+
+const (
+	histogramFirst = 10 * time.Microsecond
+	histogramStep  = 1.25
+)
+
+func (h *histogram) add(d time.Duration) {
+	i := 0
+	if d > histogramFirst {
+		i = int(math.Ceil(math.Log(float64(d)/float64(histogramFirst)) / math.Log(histogramStep)))
+	}
+	h.buckets[min(i, len(h.buckets)-1)].Add(1)
+}
+
+// quantile returns the upper bound of the bucket that holds the q-th part of what was added; 0 if nothing was.
+func (h *histogram) quantile(q float64) time.Duration {
+	var counts [len(h.buckets)]int64
+	total := int64(0)
+	for i := range h.buckets {
+		counts[i] = h.buckets[i].Load()
+		total += counts[i]
+	}
+	if total == 0 {
+		return 0
+	}
+	rank := max(int64(math.Ceil(q*float64(total))), 1)
+	for i, n := range counts {
+		if rank -= n; rank <= 0 {
+			return time.Duration(float64(histogramFirst) * math.Pow(histogramStep, float64(i)))
+		}
+	}
+	return 0
+}
