@@ -1,0 +1,83 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"sync"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+	"fleetbridge/link"
+	"fleetbridge/topics"
+)
+
+// slots serialises what is said on one device's manifest topic: whoever holds the device's lock reads the store and
+// publishes. Two devices may share a lock; nobody holds two.
+type slots struct {
+	seed  maphash.Seed
+	locks [256]sync.Mutex
+}
+
+func newSlots() *slots { return &slots{seed: maphash.MakeSeed()} }
+
+func (s *slots) of(t ident.Tenant, d ident.Device) *sync.Mutex {
+	h := maphash.Comparable(s.seed, [2]string{t.String(), d.String()})
+	return &s.locks[h%uint64(len(s.locks))]
+}
+
+// announce says what a committed transaction obliges us to say. Nothing here is lost by a crash: a topic's state is in
+// the store, an unanswered offer comes again by the due index, and events are best effort.
+func (b *Bridge) announce(ctx context.Context, t ident.Tenant, res campaign.Result) {
+	ctx = context.WithoutCancel(ctx) // it is committed, so it is said even when its cause has gone
+	for _, o := range res.Offers {
+		b.refresh(ctx, t, o.Device)
+	}
+	for _, c := range res.Clears {
+		b.refresh(ctx, t, c.Device)
+	}
+	for _, tr := range res.Transitions {
+		b.publishEvent(ctx, t, tr)
+	}
+	now := b.o.Now()
+	for _, c := range res.Campaigns {
+		b.progress.mark(job{t, c})
+		b.turns.want(job{t, c}, now.Add(settle))
+	}
+}
+
+// refresh publishes what a device's manifest topic holds now. It reads the store under the device's lock, so the last
+// message is never older than the last commit, however the callers were scheduled.
+func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {
+	lock := b.slots.of(t, d)
+	lock.Lock()
+	defer lock.Unlock()
+	var envelope []byte
+	err := b.o.Store.View(ctx, func(r campaign.Reader) error {
+		var err error
+		envelope, err = onTopic(r, b.manifests, t, d)
+		return err
+	})
+	if err != nil {
+		b.o.Logger.Error("manifest could not be read for its topic", "tenant", t, "device", d, "err", err)
+		return
+	}
+	b.publish(ctx, link.Message{Topic: topics.ManifestTopic(t, d), Payload: envelope, QoS: 1, Retain: true})
+}
+
+func (b *Bridge) publishEvent(ctx context.Context, t ident.Tenant, tr campaign.Transition) {
+	body, err := topics.Encode(eventOf(tr), topics.JSON)
+	if err != nil {
+		b.o.Logger.Error("event could not be encoded", "tenant", t, "campaign", tr.Campaign, "err", err)
+		return
+	}
+	b.publish(ctx, link.Message{Topic: topics.EventTopic(t, tr.Campaign), Payload: body})
+}
+
+// publish hands m to the link. A link that is closing takes no more; what it missed is in the store.
+func (b *Bridge) publish(ctx context.Context, m link.Message) {
+	err := b.o.Link.Publish(ctx, m)
+	if err != nil && !errors.Is(err, link.ErrClosed) {
+		b.o.Logger.Warn("message could not be published", "topic", m.Topic, "err", err)
+	}
+}

@@ -1,0 +1,157 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+	"fleetbridge/link"
+	"fleetbridge/topics"
+)
+
+const (
+	// maxFetchBytes bounds what one fetch may ask for. A device that wants more asks again.
+	maxFetchBytes = 4 << 20
+	// sliceBytes is how much is read and written at a time, one chunk at least: a fetch holds no more memory than that,
+	// and a connection that others share the machine with is not kept waiting longer.
+	sliceBytes = 32 << 10
+	// publishOverhead is more than the header and the topic of a PUBLISH without properties take, in bytes.
+	publishOverhead = 5 + 2 + topics.MaxTopic + 1
+)
+
+// handleFetch serves the chunks that a device asks for, on its own connection and in its own time: a slow device keeps
+// nobody waiting but itself, and its next fetch, which ends this one, is read after it. Nothing is kept between fetches.
+func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbound) {
+	f, format, err := topics.DecodeFetch(in.Payload)
+	if err != nil && f.Token.IsZero() {
+		b.undecodable(a, in, err)
+		return
+	}
+	b.stats.fetches.Add(1)
+	if err == nil {
+		err = b.serveFetch(ctx, a, in, f)
+	}
+	in.Ack.Done(link.Success) // even when it failed: the device asks again for what it lacks
+	if err == nil {
+		return
+	}
+	b.stats.fetchErrors.Add(1)
+	p := problemOf(err)
+	if p.Status >= 500 {
+		b.o.Logger.Warn("chunks could not be served", "tenant", a.Tenant, "device", a.Device, "err", err)
+	}
+	body, err := topics.Encode(p, format)
+	if err == nil {
+		err = in.Reply.Send(ctx, link.Message{Topic: topics.ChunkErrorTopic(a.Tenant, a.Device, f.Token), Payload: body})
+	}
+	if err != nil {
+		b.o.Logger.Debug("fetch problem could not be sent", "tenant", a.Tenant, "device", a.Device, "err", err)
+	}
+}
+
+// serveFetch sends the wanted chunks in order. A connection that fails midway is no error of the fetch.
+func (b *Bridge) serveFetch(ctx context.Context, a topics.Address, in link.Inbound, f topics.Fetch) error {
+	size, err := b.assignedSize(ctx, a.Tenant, a.Device, f.Digest)
+	if err != nil {
+		return err
+	}
+	wanted, err := wantedChunks(f, size, in.MaxPacket)
+	if err != nil {
+		return err
+	}
+	file, err := b.o.Catalogue.Open(a.Tenant, f.Digest)
+	if err != nil {
+		return fmt.Errorf("open payload %s: %w", f.Digest, err)
+	}
+	defer file.Close()
+	prefix := topics.ChunkPrefix(a.Tenant, a.Device, f.Token)
+	perSlice := max(1, sliceBytes/int(f.Size))
+	buf := make([]byte, 0, min(perSlice, len(wanted))*int(f.Size))
+	for len(wanted) > 0 {
+		n := min(perSlice, len(wanted))
+		buf = buf[:0]
+		messages := make([]link.Message, 0, n)
+		for _, i := range wanted[:n] {
+			chunk, err := readChunk(file, buf[len(buf):cap(buf)], int64(i)*int64(f.Size), int64(f.Size), size)
+			if err != nil {
+				return fmt.Errorf("read payload %s: %w", f.Digest, err)
+			}
+			buf = buf[:len(buf)+len(chunk)]
+			messages = append(messages, link.Message{Topic: prefix + strconv.FormatUint(uint64(i), 10), Payload: chunk})
+		}
+		if err := in.Reply.Send(ctx, messages...); err != nil {
+			if errors.Is(err, link.ErrTooLarge) {
+				return problem(topics.ProblemChunkTooLarge, "a chunk of %d bytes does not fit the client's maximum packet size", f.Size)
+			}
+			return nil // the connection has gone; the device asks again from the next one
+		}
+		b.stats.chunks.Add(uint64(n))
+		b.stats.chunkBytes.Add(uint64(len(buf)))
+		wanted = wanted[n:]
+	}
+	return nil
+}
+
+// readChunk reads the chunk at off into buf; the last one of a payload is short.
+func readChunk(file io.ReaderAt, buf []byte, off, chunk, size int64) ([]byte, error) {
+	n := min(chunk, size-off)
+	if _, err := file.ReadAt(buf[:n], off); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return buf[:n:n], nil
+}
+
+// assignedSize returns the size of a payload that a live assignment of the device names. Nothing else is served.
+func (b *Bridge) assignedSize(ctx context.Context, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
+	size := int64(-1)
+	err := b.o.Store.View(ctx, func(r campaign.Reader) error {
+		w, err := r.Work(t, d)
+		if err != nil {
+			return fmt.Errorf("read work: %w", err)
+		}
+		for _, l := range w.Live {
+			m, err := b.manifests.get(r, t, l.Manifest)
+			if err != nil {
+				return fmt.Errorf("read manifest %s: %w", l.Manifest, err)
+			}
+			if m.Payload == payload {
+				size = m.Size
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", campaign.ErrUnavailable, err)
+	}
+	if size < 0 {
+		return 0, problem(topics.ProblemFetchNotAssigned, "no live assignment of this device names payload %s", payload)
+	}
+	return size, nil
+}
+
+// wantedChunks lists the chunks that f asks for; those past the end of the payload are left out.
+func wantedChunks(f topics.Fetch, size int64, maxPacket uint32) ([]uint32, error) {
+	if maxPacket > 0 && int64(f.Size)+publishOverhead > int64(maxPacket) {
+		return nil, problem(topics.ProblemChunkTooLarge, "a chunk of %d bytes does not fit the client's maximum packet size of %d", f.Size, maxPacket)
+	}
+	total := (size + int64(f.Size) - 1) / int64(f.Size)
+	if int64(f.First) >= total {
+		return nil, problem(topics.ProblemFetchOutOfRange, "first is %d, the payload has %d chunks of %d bytes", f.First, total, f.Size)
+	}
+	end := min(int64(f.First)+int64(f.Count), total)
+	var wanted []uint32
+	for i := int64(f.First); i < end; i++ {
+		if bit := i - int64(f.First); len(f.Bitmap) == 0 || bit/8 < int64(len(f.Bitmap)) && f.Bitmap[bit/8]>>(bit%8)&1 == 1 {
+			wanted = append(wanted, uint32(i))
+		}
+	}
+	if bytes := int64(len(wanted)) * int64(f.Size); bytes > maxFetchBytes {
+		return nil, problem(topics.ProblemFetchInvalid, "the window is %d bytes, at most %d", bytes, maxFetchBytes)
+	}
+	return wanted, nil
+}

@@ -1,0 +1,170 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"fleetbridge/campaign"
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+	"fleetbridge/topics"
+)
+
+// The payload commands do their file I/O outside of any transaction, and need no stored reply: each may be repeated and
+// says where the upload stands (decision 0009). Between begin and commit the metadata has no Created: such a payload is
+// not shown and not served.
+
+func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, error) {
+	offset, err := c.b.o.Catalogue.Begin(c.tenant, req.Digest, req.Size)
+	if err != nil {
+		return nil, fmt.Errorf("begin upload: %w", err)
+	}
+	complete := false
+	_, err = c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+		p, err := tx.Payload(c.tenant, req.Digest)
+		complete = err == nil && !p.Created.IsZero()
+		if complete {
+			return nil, campaign.Result{}, nil
+		}
+		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
+			return nil, campaign.Result{}, fmt.Errorf("read payload: %w", err)
+		}
+		return nil, campaign.Result{}, tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return topics.PayloadUpload{Digest: req.Digest, Offset: offset, Size: req.Size, MaxAppend: topics.MaxAppend, Complete: complete}, nil
+}
+
+func payloadAppend(ctx context.Context, c *call, req topics.PayloadAppend) (any, error) {
+	var p firmware.Payload
+	err := c.view(ctx, func(r campaign.Reader) error {
+		var err error
+		p, err = r.Payload(c.tenant, req.Digest)
+		return err
+	})
+	if errors.Is(err, campaign.ErrNotFound) {
+		err = firmware.ErrNoUpload
+	}
+	if err != nil {
+		return nil, fmt.Errorf("append to payload %s: %w", req.Digest, err)
+	}
+	up := topics.PayloadUpload{Digest: req.Digest, Size: p.Size, MaxAppend: topics.MaxAppend}
+	if !p.Created.IsZero() { // committed: a repeat whose answer was lost
+		up.Offset, up.Complete = p.Size, true
+		return up, nil
+	}
+	up.Offset, err = c.b.o.Catalogue.Append(c.tenant, req.Digest, req.Offset, req.Data)
+	if errors.Is(err, firmware.ErrOffset) {
+		return nil, problem(topics.ProblemUploadOffset, "offset %d is not where the upload stands: go on from %d", req.Offset, up.Offset)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("append to payload %s: %w", req.Digest, err)
+	}
+	return up, nil
+}
+
+func payloadCommit(ctx context.Context, c *call, req topics.PayloadCommit) (any, error) {
+	if err := c.b.o.Catalogue.Commit(c.tenant, req.Digest); err != nil {
+		return nil, fmt.Errorf("commit payload %s: %w", req.Digest, err)
+	}
+	size, err := c.b.o.Catalogue.Size(c.tenant, req.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("commit payload %s: %w", req.Digest, err)
+	}
+	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+		p, err := tx.Payload(c.tenant, req.Digest)
+		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
+			return nil, campaign.Result{}, fmt.Errorf("read payload: %w", err)
+		}
+		if p.Created.IsZero() {
+			p.Digest, p.Size, p.Created = req.Digest, size, c.now
+			err = tx.PutPayload(c.tenant, p)
+		}
+		return payloadView(p), campaign.Result{}, err
+	})
+}
+
+func payloadList(ctx context.Context, c *call, req topics.Page) (any, error) {
+	return lister[ident.Digest, firmware.Payload, topics.PayloadView]{
+		parse: ident.ParseDigest,
+		place: func(p firmware.Payload) string { return p.Digest.String() },
+		read: func(r campaign.Reader, after ident.Digest, limit int) ([]firmware.Payload, error) {
+			return r.Payloads(c.tenant, after, limit)
+		},
+		view: func(_ campaign.Reader, p firmware.Payload) (topics.PayloadView, bool, error) {
+			return payloadView(p), !p.Created.IsZero(), nil
+		},
+	}.run(ctx, c, req)
+}
+
+// manifestCreate verifies an envelope outside of the transaction, where hostile bytes may take their time, and once more
+// within it, where the anchors can't change.
+func manifestCreate(ctx context.Context, c *call, req topics.ManifestCreate) (any, error) {
+	var m firmware.Manifest
+	err := c.view(ctx, func(r campaign.Reader) error {
+		anchors, err := r.Anchors(c.tenant, ident.Key{}, anchorLimit)
+		if err != nil {
+			return err
+		}
+		m, err = firmware.Verify(req.Envelope, anchors, c.now)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	check := c.b.checker(c.tenant, c.now)
+	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+		old, err := tx.Manifest(c.tenant, m.Digest)
+		if err == nil {
+			return manifestView(old), campaign.Result{}, nil
+		}
+		if !errors.Is(err, campaign.ErrNotFound) {
+			return nil, campaign.Result{}, fmt.Errorf("read manifest: %w", err)
+		}
+		if err := check(tx, m); err != nil {
+			return nil, campaign.Result{}, err
+		}
+		if err := raiseFloor(tx, c.tenant, m); err != nil {
+			return nil, campaign.Result{}, err
+		}
+		return manifestView(m), campaign.Result{}, tx.PutManifest(c.tenant, m)
+	})
+}
+
+// raiseFloor refuses a sequence number that is not above those published for the same component of the same class: a
+// device would refuse it as a rollback.
+func raiseFloor(tx campaign.Tx, t ident.Tenant, m firmware.Manifest) error {
+	floor, err := tx.Floor(t, m.Vendor, m.Class, m.Component)
+	if err != nil {
+		return fmt.Errorf("read sequence floor: %w", err)
+	}
+	if !floor.Manifest.IsZero() && m.Sequence <= floor.Sequence {
+		return problem(topics.ProblemSequenceNotNewer, "sequence number %d is not above %d of manifest %s: sign again with a higher one",
+			m.Sequence, floor.Sequence, floor.Manifest)
+	}
+	return tx.PutFloor(t, m.Vendor, m.Class, m.Component, campaign.Floor{Sequence: m.Sequence, Manifest: m.Digest})
+}
+
+func manifestList(ctx context.Context, c *call, req topics.Page) (any, error) {
+	return lister[ident.Digest, firmware.Manifest, topics.ManifestView]{
+		parse: ident.ParseDigest,
+		place: func(m firmware.Manifest) string { return m.Digest.String() },
+		read: func(r campaign.Reader, after ident.Digest, limit int) ([]firmware.Manifest, error) {
+			return r.Manifests(c.tenant, after, limit)
+		},
+		view: plainly(manifestView),
+	}.run(ctx, c, req)
+}
+
+func manifestGet(ctx context.Context, c *call, req topics.ManifestGet) (any, error) {
+	var v topics.ManifestView
+	err := c.view(ctx, func(r campaign.Reader) error {
+		m, err := r.Manifest(c.tenant, req.Digest)
+		v = manifestView(m)
+		return orMissing(err, "manifest", req.Digest)
+	})
+	return v, err
+}

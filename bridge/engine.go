@@ -1,0 +1,118 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"fleetbridge/campaign"
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+)
+
+const (
+	// sliceSize is how many assignments one transaction of the engine moves at most: reports share the store with it.
+	sliceSize = 256
+	// settle is how long the engine lets reports gather before it looks at their campaign.
+	settle = 25 * time.Millisecond
+	// retryEngine is when a campaign is looked at again after the store failed.
+	retryEngine = time.Second
+	// anchorLimit bounds the trust anchors of a tenant that a manifest is checked against.
+	anchorLimit = 500
+)
+
+// runEngine drives the running campaigns, one slice of one campaign at a time, until ctx ends or the store is closed.
+func (b *Bridge) runEngine(ctx context.Context) error {
+	for {
+		j, err := b.turns.next(ctx, b.o.Now)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		if err := b.advance(ctx, j); err != nil {
+			return err
+		}
+	}
+}
+
+// advance does one slice of work on one campaign: commit, then publish. A crash between the two is mended by mend and by
+// the due index. The error is fatal.
+func (b *Bridge) advance(ctx context.Context, j job) error {
+	var (
+		res  campaign.Result
+		wake campaign.Wake
+	)
+	now := b.o.Now()
+	err := b.commit(ctx, func(tx campaign.Tx) error {
+		var err error
+		res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), sliceSize)
+		return err
+	})
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, campaign.ErrClosed):
+		return fmt.Errorf("advance campaign %s: %w", j.campaign, err)
+	case errors.Is(err, campaign.ErrNotFound):
+		b.o.Logger.Warn("campaign to advance was gone", "tenant", j.tenant, "campaign", j.campaign, "err", err)
+		return nil
+	default:
+		b.o.Logger.Error("campaign could not be advanced", "tenant", j.tenant, "campaign", j.campaign, "err", err)
+		b.turns.want(j, now.Add(retryEngine))
+		return nil
+	}
+	b.announce(ctx, j.tenant, res)
+	switch {
+	case wake.Again:
+		b.turns.want(j, now)
+	case !wake.At.IsZero():
+		at := wake.At
+		if soon := now.Add(settle); at.Before(soon) {
+			at = soon // a moment that has passed must not make the engine spin
+		}
+		b.turns.want(j, at)
+	}
+	return nil
+}
+
+// checker is the check of a manifest before its campaign runs: it still verifies under the tenant's live anchors, and
+// its payload is there. Uploads and starts use the same.
+func (b *Bridge) checker(t ident.Tenant, now time.Time) campaign.Checker {
+	return func(r campaign.Reader, m firmware.Manifest) error {
+		anchors, err := r.Anchors(t, ident.Key{}, anchorLimit)
+		if err != nil {
+			return fmt.Errorf("read anchors: %w", err)
+		}
+		if _, err := firmware.Verify(m.Envelope, anchors, now); err != nil {
+			return err
+		}
+		return b.checkPayload(r, t, m)
+	}
+}
+
+// checkPayload checks that a payload which the manifest takes from us is there, with the digest and size that were
+// signed. A payload elsewhere (an https URI) is its author's care.
+func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, m firmware.Manifest) error {
+	d, ours := firmware.PayloadOf(m.URI)
+	if !ours {
+		return nil
+	}
+	if d != m.Payload {
+		return fmt.Errorf("payload URI %q names other bytes than the manifest's digest: %w", m.URI, firmware.ErrUnsupported)
+	}
+	p, err := r.Payload(t, d)
+	if errors.Is(err, campaign.ErrNotFound) {
+		return fmt.Errorf("payload %s: %w", d, firmware.ErrNoPayload)
+	}
+	if err != nil {
+		return fmt.Errorf("read payload %s: %w", d, err)
+	}
+	if p.Size != m.Size {
+		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, m.Size, firmware.ErrDigestMismatch)
+	}
+	if _, err := b.o.Catalogue.Size(t, d); err != nil {
+		return fmt.Errorf("payload %s: %w", d, err)
+	}
+	return nil
+}

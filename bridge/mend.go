@@ -1,0 +1,88 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+)
+
+// mendPage is how many records one step of mend looks at.
+const mendPage = 512
+
+// mend is start-up, which is recovery: it clears slots that no live assignment holds, and gives every running campaign a
+// turn, which offers again what is overdue. It may be cut short and run again.
+func (b *Bridge) mend(ctx context.Context) error {
+	var after ident.Tenant
+	for {
+		var page []campaign.Tenant
+		err := b.o.Store.View(ctx, func(r campaign.Reader) error {
+			var err error
+			page, err = r.Tenants(after, mendPage)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read tenants: %w", err)
+		}
+		for _, t := range page {
+			if err := b.mendTenant(ctx, t.ID); err != nil {
+				return fmt.Errorf("mend tenant %s: %w", t.ID, err)
+			}
+			after = t.ID
+		}
+		if len(page) < mendPage {
+			return nil
+		}
+	}
+}
+
+func (b *Bridge) mendTenant(ctx context.Context, t ident.Tenant) error {
+	var device ident.Device
+	for {
+		var (
+			clears []campaign.Clear
+			next   ident.Device
+		)
+		err := b.commit(ctx, func(tx campaign.Tx) error {
+			var err error
+			clears, next, err = campaign.Sweep(tx, t, device, mendPage)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("sweep slots: %w", err)
+		}
+		if len(clears) > 0 {
+			b.o.Logger.Warn("stale slots were cleared", "tenant", t, "devices", len(clears))
+			b.announce(ctx, t, campaign.Result{Clears: clears})
+		}
+		if next.IsZero() {
+			break
+		}
+		device = next
+	}
+	return b.wakeAll(ctx, t)
+}
+
+func (b *Bridge) wakeAll(ctx context.Context, t ident.Tenant) error {
+	var after ident.Campaign
+	for {
+		var page []campaign.Campaign
+		err := b.o.Store.View(ctx, func(r campaign.Reader) error {
+			var err error
+			page, err = r.Running(t, after, mendPage)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read running campaigns: %w", err)
+		}
+		for _, c := range page {
+			b.turns.want(job{t, c.ID}, b.o.Now())
+			b.progress.mark(job{t, c.ID})
+			after = c.ID
+		}
+		if len(page) < mendPage {
+			return nil
+		}
+	}
+}

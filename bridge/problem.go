@@ -1,0 +1,113 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"fleetbridge/campaign"
+	"fleetbridge/firmware"
+	"fleetbridge/firmware/cose"
+	"fleetbridge/ident"
+	"fleetbridge/topics"
+)
+
+// problem makes a problem of the table.
+func problem(slug, format string, args ...any) *topics.Problem {
+	return topics.NewProblem(slug, fmt.Sprintf(format, args...))
+}
+
+// problemTable is where errors become words of the contract: the one place. The first row that matches wins.
+var problemTable = []struct {
+	err  error
+	slug string
+}{
+	{topics.ErrMalformed, topics.ProblemMalformedBody},
+	{topics.ErrDenied, topics.ProblemNotAllowed},
+	{topics.ErrTopic, topics.ProblemInvalidRequest},
+	{topics.ErrUnknownRole, topics.ProblemInvalidRequest},
+	{ident.ErrInvalid, topics.ProblemInvalidRequest},
+	{cose.ErrUnknownAlg, topics.ProblemInvalidRequest},
+	{campaign.ErrExists, topics.ProblemAlreadyExists},
+	{campaign.ErrConflict, topics.ProblemRevisionConflict},
+	{campaign.ErrPhase, topics.ProblemWrongPhase},
+	{campaign.ErrUnavailable, topics.ProblemStoreUnavailable},
+	{campaign.ErrClosed, topics.ProblemStoreUnavailable},
+	{firmware.ErrMalformed, topics.ProblemManifestMalformed},
+	{firmware.ErrUnsupported, topics.ProblemManifestUnsupported},
+	{firmware.ErrUntrusted, topics.ProblemManifestUntrusted},
+	{firmware.ErrDigestMismatch, topics.ProblemDigestMismatch},
+	{firmware.ErrOffset, topics.ProblemUploadOffset},
+	{firmware.ErrNoUpload, topics.ProblemUploadNotFound},
+	{firmware.ErrNoPayload, topics.ProblemPayloadNotFound},
+	{firmware.ErrQuota, topics.ProblemQuota},
+	{firmware.ErrTooLarge, topics.ProblemTooLarge},
+	{context.DeadlineExceeded, topics.ProblemStoreUnavailable},
+	{context.Canceled, topics.ProblemStoreUnavailable},
+}
+
+// notFoundSlugs are the problems of a record that is not there, by its kind.
+var notFoundSlugs = map[string]string{
+	"tenant":     topics.ProblemTenantNotFound,
+	"campaign":   topics.ProblemCampaignNotFound,
+	"device":     topics.ProblemDeviceNotFound,
+	"manifest":   topics.ProblemManifestNotFound,
+	"payload":    topics.ProblemPayloadNotFound,
+	"credential": topics.ProblemCredentialNotFound,
+	"anchor":     topics.ProblemAnchorNotFound,
+}
+
+// problemOf turns any error into a problem. What is not foreseen is ours: internal, and without a word of detail.
+func problemOf(err error) *topics.Problem {
+	var (
+		p       *topics.Problem
+		fields  topics.FieldErrors
+		invalid *campaign.InvalidError
+		missing *campaign.NotFoundError
+	)
+	switch {
+	case errors.As(err, &p):
+		c := *p
+		return &c
+	case errors.As(err, &fields):
+		p = topics.NewProblem(topics.ProblemInvalidRequest, fields.Error())
+		p.Errors = fields
+		return p
+	case errors.As(err, &invalid):
+		p = topics.NewProblem(topics.ProblemInvalidRequest, invalid.Error())
+		for _, f := range invalid.Fields {
+			p.Errors = append(p.Errors, topics.FieldError{Pointer: f.Pointer, Detail: f.Detail})
+		}
+		return p
+	case errors.As(err, &missing) && notFoundSlugs[missing.Kind] != "":
+		return problem(notFoundSlugs[missing.Kind], "%s %s: not found", missing.Kind, missing.ID)
+	}
+	for _, row := range problemTable {
+		if errors.Is(err, row.err) {
+			return topics.NewProblem(row.slug, detailOf(row.slug, err))
+		}
+	}
+	return topics.NewProblem(topics.ProblemInternal, "")
+}
+
+// detailOf is what the client may read of err: nothing of a failure that is ours.
+func detailOf(slug string, err error) string {
+	if slug == topics.ProblemStoreUnavailable {
+		return "nothing was changed; try again"
+	}
+	return err.Error()
+}
+
+// invalid is an invalid-request that points at one member.
+func invalid(pointer, format string, args ...any) error {
+	return topics.FieldErrors{{Pointer: pointer, Detail: fmt.Sprintf(format, args...)}}
+}
+
+// orMissing gives a bare ErrNotFound of the store its kind and identifier.
+func orMissing(err error, kind string, id fmt.Stringer) error {
+	var typed *campaign.NotFoundError
+	if err == nil || !errors.Is(err, campaign.ErrNotFound) || errors.As(err, &typed) {
+		return err
+	}
+	return &campaign.NotFoundError{Kind: kind, ID: id.String()}
+}
