@@ -1,0 +1,283 @@
+// Package broker is the embedded MQTT broker: mochi wrapped so that hostile bytes, slow readers, foreign tenants and
+// failed commits are dealt with before mochi sees them. It implements link.Link and link.Presence, knows topics only as
+// names that an Access allows or denies, and nothing of campaigns.
+//
+// What it promises. A QoS 1 publish is answered by PUBACK only after the handler called Done, and a refused one is never
+// answered: the connection closes, for MQTT 3.1.1 and 5 alike, so that the client sends again. Nothing that a client
+// publishes reaches another client: it goes to the handler, or nowhere. Towards clients everything is QoS 0 (SUBACK says
+// so), no session outlives its connection, and the retained state of topics is asked of Options.Retained at SUBSCRIBE;
+// mochi's own retained map stays empty. At any time one connection at most has a given (principal, client identifier).
+//
+// All methods of Broker are safe for concurrent use. New starts nothing; ServeListener, ServeConn and Serve block. It is
+// the only importer of mochi. DESIGN.md beside this file has the flow, the locks and the limits.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"fleetbridge/link"
+	"fleetbridge/topics"
+)
+
+// ErrUnavailable, wrapped by the error of Options.Authenticate, says that credentials can't be checked now: the client
+// is told "server unavailable" and not "bad user name or password".
+var ErrUnavailable = errors.New("credentials can't be checked now")
+
+// Access decides who may use which topic. Its methods are pure and quick: they are asked for every publish, subscribe
+// and delivery. The functions of package topics are the Access of the contract.
+type Access interface {
+	MayPublish(p topics.Principal, topic string) error
+	MaySubscribe(p topics.Principal, filter string) error
+	MayReceive(p topics.Principal, topic string) bool
+	MayWill(p topics.Principal, topic string) error
+}
+
+// Options are what a Broker is made of. The zero value of each member but Authenticate is useful.
+type Options struct {
+	// Logger gets refusals (rate limited), recovered panics, and everything else at debug; nil discards.
+	Logger *slog.Logger
+	// Authenticate checks the credentials of a CONNECT; it must be set. Every error is a refusal, see ErrUnavailable.
+	Authenticate func(ctx context.Context, user string, password []byte, clientID string) (topics.Principal, error)
+	// Access is asked for every topic; nil means the functions of package topics.
+	Access Access
+	// Retained answers for the state of topics at SUBSCRIBE; nil means that no topic has any.
+	Retained link.Retained
+	// MaxClients bounds the connected clients; 0 means 100,000.
+	MaxClients int
+	// MaxPacket is the largest inbound packet in bytes; 0 means 260 KiB. CONNECT has its own, lower limit.
+	MaxPacket uint32
+	// MaxSubscriptions bounds the subscriptions of one connection; 0 means 128.
+	MaxSubscriptions int
+	// MaxPerPrincipal bounds the connections of one principal, each with its own client identifier; 0 means 64.
+	MaxPerPrincipal int
+	// ConnectDeadline is from accept to a whole CONNECT, TLS handshake included; 0 means 10 s.
+	ConnectDeadline time.Duration
+	// WriteDeadline is how long a client may take no byte at all before it is closed; 0 means 10 s.
+	WriteDeadline time.Duration
+	// RetainedDeadline is how long the retained answer to one SUBSCRIBE may take; 0 means 60 s.
+	RetainedDeadline time.Duration
+	// KeepAliveMax caps the keepalive, and stands in for none; 0 means 1200 s.
+	KeepAliveMax time.Duration
+	// RatePerIP is how many new connections per second one address may open, with a burst of ten times that; 0: no limit.
+	RatePerIP float64
+}
+
+// minKeepAlive is the shortest keepalive that is honoured, in seconds: below it a hiccup ends connections.
+const minKeepAlive = 5
+
+func (o *Options) setDefaults() error {
+	if o.Authenticate == nil {
+		return errors.New("new broker: Authenticate must be given")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Access == nil {
+		o.Access = contract{}
+	}
+	setDefault(&o.MaxClients, 100_000)
+	setDefault(&o.MaxPacket, 260<<10)
+	setDefault(&o.MaxSubscriptions, 128)
+	setDefault(&o.MaxPerPrincipal, 64)
+	setDefault(&o.ConnectDeadline, 10*time.Second)
+	setDefault(&o.WriteDeadline, 10*time.Second)
+	setDefault(&o.RetainedDeadline, 60*time.Second)
+	setDefault(&o.KeepAliveMax, 1200*time.Second)
+	// mochi computes 1.5 × keepalive in 16 bits.
+	if s := o.KeepAliveMax / time.Second; s < minKeepAlive || s > maxKeepAlive {
+		return fmt.Errorf("new broker: KeepAliveMax %v is not within %d s and %d s", o.KeepAliveMax, minKeepAlive, maxKeepAlive)
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Broker is an MQTT broker. Make it with New.
+type Broker struct {
+	o       Options
+	log     *slog.Logger
+	server  *mqtt.Server
+	out     *mqtt.Client // publishes our messages; it has no connection
+	intake  intake
+	answers answers
+	limiter *limiter
+	quiet   quiet
+	stats   counters
+
+	// life ends with Close; it bounds waiting that no caller's context bounds.
+	life context.Context
+	end  context.CancelFunc
+
+	mu          sync.Mutex
+	closing     bool
+	drained     chan struct{} // closed when closing and no connection is left
+	listeners   map[net.Listener]struct{}
+	conns       map[*conn]struct{}           // every socket, before CONNECT too
+	sessions    map[string]*conn             // by scoped client identifier
+	byPrincipal map[topics.Principal][]*conn // established only
+}
+
+var (
+	_ link.Link     = (*Broker)(nil)
+	_ link.Presence = (*Broker)(nil)
+)
+
+// New returns a broker that listens nowhere yet.
+func New(o Options) (*Broker, error) {
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		o:           o,
+		log:         o.Logger,
+		limiter:     newLimiter(o.RatePerIP),
+		drained:     make(chan struct{}),
+		listeners:   map[net.Listener]struct{}{},
+		conns:       map[*conn]struct{}{},
+		sessions:    map[string]*conn{},
+		byPrincipal: map[topics.Principal][]*conn{},
+	}
+	b.life, b.end = context.WithCancel(context.Background())
+	b.server = mqtt.New(&mqtt.Options{
+		Capabilities:            b.capabilities(),
+		ClientNetReadBufferSize: 1024,
+		// mochi gathers small packets in a buffer that it forgets to flush when the last queued one can't be sent. A
+		// buffer of one byte is never used.
+		ClientNetWriteBufferSize: 1,
+		SysTopicResendInterval:   3600,
+		Logger:                   slog.New(discreet{o.Logger.Handler()}),
+	})
+	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
+		return nil, fmt.Errorf("attach hook: %w", err)
+	}
+	b.out = b.server.NewClient(nil, mqtt.LocalListener, "", true)
+	b.out.Properties.ProtocolVersion = 5 // else our messages lose their properties
+	return b, nil
+}
+
+// capabilities is what mochi is told; the reasons are in DESIGN.md.
+func (b *Broker) capabilities() *mqtt.Capabilities {
+	c := mqtt.NewDefaultServerCapabilities()
+	c.MaximumClients = int64(b.o.MaxClients)
+	c.MaximumMessageExpiryInterval = 0
+	c.MaximumClientWritesPending = 64
+	c.MaximumSessionExpiryInterval = 0
+	c.MaximumPacketSize = b.o.MaxPacket
+	c.ReceiveMaximum = 32
+	c.MaximumInflight = 64
+	c.TopicAliasMaximum = 0
+	c.MaximumQos = 1
+	c.MinimumProtocolVersion = 4
+	c.RetainAvailable = 0 // turns mochi's retained map off; clients are still told that we retain
+	c.Compatibilities.NoInheritedPropertiesOnAck = true
+	return c
+}
+
+// Serve gives every message that clients publish to h until ctx ends; link.Link has the contract. One call at a time;
+// messages that come while none runs are refused.
+func (b *Broker) Serve(ctx context.Context, h link.Handler) error {
+	if err := b.intake.open(ctx, h); err != nil {
+		return fmt.Errorf("serve link: %w", err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-b.life.Done():
+	}
+	b.intake.drain()
+	return nil
+}
+
+// Publish hands m to those who are subscribed now and may receive it, at QoS 0. It never waits for a client: one whose
+// queue of 64 is full misses the message (Stats.Dropped). It errs on a topic name that is none, and after Close.
+func (b *Broker) Publish(ctx context.Context, m link.Message) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	if b.life.Err() != nil {
+		return fmt.Errorf("publish: %w", link.ErrClosed)
+	}
+	if err := checkName(m.Topic); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	if m.Retain {
+		b.answers.mark(m.Topic)
+	}
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: m.Retain},
+		TopicName:   m.Topic,
+		Payload:     m.Payload,
+		Properties:  outProperties(m.Props),
+	}
+	if err := b.server.InjectPacket(b.out, pk); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	b.stats.published.Add(1)
+	return nil
+}
+
+func outProperties(p link.Properties) packets.Properties {
+	out := packets.Properties{
+		ContentType:           p.ContentType,
+		ResponseTopic:         p.ResponseTopic,
+		CorrelationData:       p.CorrelationData,
+		MessageExpiryInterval: p.Expiry,
+	}
+	for _, u := range p.User {
+		out.User = append(out.User, packets.UserProperty{Key: u.Key, Val: u.Value})
+	}
+	return out
+}
+
+// Limits of topic names and filters, judged before mochi's index, whose cost is the square of the depth.
+const (
+	maxTopic  = 256 // bytes
+	maxLevels = 12
+)
+
+var errTopic = errors.New("topic is empty, too long, too deep, or not a name")
+
+// checkFilter bounds a topic filter.
+func checkFilter(filter string) error {
+	if filter == "" || len(filter) > maxTopic || strings.Count(filter, "/") >= maxLevels || strings.ContainsRune(filter, 0) {
+		return errTopic
+	}
+	return nil
+}
+
+// checkName bounds a topic name, and refuses wildcards and `$` [MQTT-3.3.2-2].
+func checkName(topic string) error {
+	if err := checkFilter(topic); err != nil {
+		return err
+	}
+	if topic[0] == '$' || strings.ContainsAny(topic, "+#") {
+		return errTopic
+	}
+	return nil
+}
+
+// contract is the Access of package topics.
+type contract struct{}
+
+func (contract) MayPublish(p topics.Principal, topic string) error {
+	return topics.MayPublish(p, topic)
+}
+func (contract) MaySubscribe(p topics.Principal, filter string) error {
+	return topics.MaySubscribe(p, filter)
+}
+func (contract) MayReceive(p topics.Principal, topic string) bool { return topics.MayReceive(p, topic) }
+func (contract) MayWill(p topics.Principal, topic string) error   { return topics.MayWill(p, topic) }

@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"fleetbridge/topics"
+)
+
+// maxConnect bounds a CONNECT packet in bytes: user name, token, client identifier and some properties fit easily.
+const maxConnect = 8 << 10
+
+// abortDeadline is how long a client that is being closed may take to read why.
+const abortDeadline = time.Second
+
+// conn is a client's connection as mochi sees it: a net.Conn that has already read CONNECT, checks the framing of what
+// it reads, and closes itself on the first write that makes no progress.
+type conn struct {
+	net.Conn
+	b     *Broker
+	addr  string
+	head  []byte // the bytes of CONNECT, not yet given to mochi
+	frame framer
+	// writeAll says that a write may be resumed after its deadline passed; a TLS or WebSocket one can't.
+	writeAll bool
+	// abortAt caps all write deadlines once the connection is to end, in Unix nanoseconds; 0 means it isn't.
+	abortAt atomic.Int64
+	closed  sync.Once
+	done    chan struct{} // closed when no goroutine of ours uses the connection any more
+	up      chan struct{} // closed after CONNACK
+
+	// Set in the connection's own goroutine before up is closed.
+	client    *mqtt.Client
+	principal topics.Principal
+	clientID  string // as the client chose it, or was assigned
+	session   string // key in Broker.sessions; "" before it is taken
+	v5        bool
+
+	// Of the SUBSCRIBE in hand; used in the connection's own goroutine only.
+	asked, granted []grant
+}
+
+func (b *Broker) newConn(nc net.Conn) *conn {
+	addr := "unknown"
+	if a := nc.RemoteAddr(); a != nil {
+		addr = a.String()
+	}
+	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), up: make(chan struct{})}
+	if _, ok := nc.(*net.TCPConn); ok {
+		c.writeAll = true
+	}
+	return c
+}
+
+// readConnect reads the whole first packet, which must be a CONNECT of bounded size [MQTT-3.1.0-1]. mochi is not given
+// the connection before: an idle or hostile socket costs us its descriptor and a small goroutine.
+func (c *conn) readConnect() error {
+	head := make([]byte, 2, 256)
+	if _, err := io.ReadFull(c.Conn, head); err != nil {
+		return fmt.Errorf("read connect: %w", err)
+	}
+	if head[0] != packets.Connect<<4 {
+		return fmt.Errorf("read connect: first packet has type %d", head[0]>>4)
+	}
+	size, shift := int(head[1]&0x7f), 7
+	for last := head[1]; last&0x80 != 0; shift += 7 {
+		if shift > 21 { // [MQTT-1.5.5-1]
+			return errors.New("read connect: remaining length has more than 4 bytes")
+		}
+		head = append(head, 0)
+		if _, err := io.ReadFull(c.Conn, head[len(head)-1:]); err != nil {
+			return fmt.Errorf("read connect: %w", err)
+		}
+		last = head[len(head)-1]
+		size |= int(last&0x7f) << shift
+	}
+	if size > maxConnect {
+		return fmt.Errorf("read connect: %d bytes, at most %d", size, maxConnect)
+	}
+	packet := make([]byte, len(head)+size)
+	copy(packet, head)
+	if _, err := io.ReadFull(c.Conn, packet[len(head):]); err != nil {
+		return fmt.Errorf("read connect: %w", err)
+	}
+	c.head = packet
+	return nil
+}
+
+// Read gives mochi the CONNECT and then what comes in, as long as its framing is right.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(p, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		if ferr := c.frame.feed(p[:n]); ferr != nil {
+			c.b.disconnect(c, packets.ErrMalformedPacket)
+			return 0, ferr
+		}
+	}
+	return n, err
+}
+
+// Write writes all of p or closes the connection.
+func (c *conn) Write(p []byte) (int, error) {
+	rest := net.Buffers{p}
+	n, err := c.writeBuffers(&rest)
+	return int(n), err
+}
+
+// writeSlice is how much of a write that can't be resumed must fit one deadline.
+const writeSlice = 16 << 10
+
+// writeBuffers writes all buffers, with one system call where the connection is plain TCP. The caller holds the client's
+// lock. After an error the connection is closed: a part of a packet may have gone out.
+func (c *conn) writeBuffers(bufs *net.Buffers) (int64, error) {
+	var total int64
+	for {
+		n, err := c.writeSome(bufs)
+		total += n
+		if errors.Is(err, os.ErrDeadlineExceeded) && n > 0 && c.writeAll && c.abortAt.Load() == 0 {
+			continue // slow, but it reads
+		}
+		if err != nil {
+			c.Close()
+			return total, fmt.Errorf("write: %w", err)
+		}
+		if len(*bufs) == 0 {
+			return total, nil
+		}
+	}
+}
+
+func (c *conn) writeSome(bufs *net.Buffers) (int64, error) {
+	if err := c.armWrite(); err != nil {
+		return 0, err
+	}
+	if c.writeAll {
+		return bufs.WriteTo(c.Conn)
+	}
+	first := (*bufs)[0]
+	n, err := c.Conn.Write(first[:min(len(first), writeSlice)])
+	if n == len(first) {
+		*bufs = (*bufs)[1:]
+	} else {
+		(*bufs)[0] = first[n:]
+	}
+	return int64(n), err
+}
+
+// armWrite sets the deadline of the next write; abort may shorten it at the same time.
+func (c *conn) armWrite() error {
+	if err := c.SetWriteDeadline(time.Now().Add(c.b.o.WriteDeadline)); err != nil {
+		return err
+	}
+	if at := c.abortAt.Load(); at != 0 {
+		return c.SetWriteDeadline(time.Unix(0, at))
+	}
+	return nil
+}
+
+// abort makes writes end soon, the one under way too, so that whoever closes the connection need not wait for a client
+// that doesn't read.
+func (c *conn) abort() {
+	at := time.Now().Add(abortDeadline)
+	if c.abortAt.CompareAndSwap(0, at.UnixNano()) {
+		// On error the connection is closed, which is what we are after.
+		_ = c.SetWriteDeadline(at)
+	}
+}
+
+// SetDeadline is mochi's keepalive: it bounds reads alone, since a write has its own deadline and must not fail because
+// a commit took long.
+func (c *conn) SetDeadline(t time.Time) error { return c.Conn.SetReadDeadline(t) }
+
+// Close closes the socket, once.
+func (c *conn) Close() (err error) {
+	c.closed.Do(func() { err = c.Conn.Close() })
+	return err
+}
+
+// established says whether CONNACK has gone out.
+func (c *conn) established() bool {
+	select {
+	case <-c.up:
+		return true
+	default:
+		return false
+	}
+}
