@@ -1,0 +1,235 @@
+package firmware_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleetbridge/firmware"
+	"fleetbridge/firmware/cose"
+	"fleetbridge/firmware/suit"
+	"fleetbridge/ident"
+)
+
+// at is when the tests take place.
+var at = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// vector is an envelope and what must become of it; Decode and Verify are a class of error, "" for none.
+type vector struct {
+	Name     string
+	About    string
+	Envelope string
+	SHA256   string
+	Manifest ident.Digest // as the wrapper says it
+	Blocks   []struct{ Alg, Key, KID string }
+	Decode   string
+	Verify   string
+}
+
+func (v vector) bytes(t *testing.T) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(v.Envelope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != v.SHA256 {
+		t.Fatalf("%s isn't the vector that was published", v.Name)
+	}
+	return b
+}
+
+func loadVectors(t testing.TB, pattern string) []vector {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "vectors", pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []vector
+	for _, name := range files {
+		if filepath.Base(name) == "keys.json" {
+			continue
+		}
+		var f struct {
+			Source  string
+			Vectors []vector
+		}
+		readJSON(t, name, &f)
+		if len(f.Vectors) == 0 {
+			t.Fatalf("%s holds no vectors", name)
+		}
+		all = append(all, f.Vectors...)
+	}
+	if len(all) == 0 {
+		t.Fatalf("no vectors match %s", pattern)
+	}
+	return all
+}
+
+func readJSON(t testing.TB, name string, v any) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
+// loadKeys returns the public keys of the vectors, by name.
+func loadKeys(t testing.TB) map[string]cose.PublicKey {
+	t.Helper()
+	var raw map[string]string
+	readJSON(t, filepath.Join("testdata", "vectors", "keys.json"), &raw)
+	keys := map[string]cose.PublicKey{}
+	for name, h := range raw {
+		b, err := hex.DecodeString(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := cose.ParseCOSEKey(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[name] = k.Key
+	}
+	return keys
+}
+
+func key(t testing.TB, s string) ident.Key {
+	t.Helper()
+	k, err := ident.ParseKey(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func anchor(t testing.TB, id string, k cose.PublicKey, alg cose.Alg) firmware.Anchor {
+	t.Helper()
+	a, err := firmware.NewAnchor(key(t, id), k, alg, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// vectorAnchors trusts both keys under each algorithm of theirs, and under the identifiers that vectors name.
+func vectorAnchors(t testing.TB) []firmware.Anchor {
+	keys := loadKeys(t)
+	return []firmware.Anchor{
+		anchor(t, "p256-es256", keys["draft-p256"], cose.ES256),
+		anchor(t, "p256-esp256", keys["draft-p256"], cose.ESP256),
+		anchor(t, "ed-eddsa", keys["rfc8032-1"], cose.EdDSA),
+		anchor(t, "ed-ed25519", keys["rfc8032-1"], cose.Ed25519),
+		anchor(t, "author-2026-1", keys["draft-p256"], cose.ES256),
+		anchor(t, "1a40022000", keys["draft-p256"], cose.ES256),
+	}
+}
+
+var suitClasses = map[string]error{"malformed": suit.ErrMalformed, "unsupported": suit.ErrUnsupported, "digest": suit.ErrDigest}
+
+var verifyClasses = map[string]error{"malformed": firmware.ErrMalformed, "unsupported": firmware.ErrUnsupported,
+	"digest": firmware.ErrDigestMismatch, "untrusted": firmware.ErrUntrusted}
+
+// checkClass wants err to be of the class named want, and of no other.
+func checkClass(t *testing.T, err error, want string, classes map[string]error) {
+	t.Helper()
+	if _, known := classes[want]; want != "" && !known {
+		t.Fatalf("no class of error is called %q", want)
+	}
+	if (err == nil) != (want == "") {
+		t.Fatalf("error %v, want class %q", err, want)
+	}
+	for name, class := range classes {
+		if errors.Is(err, class) != (name == want) {
+			t.Errorf("error %v: of class %s: %t", err, name, errors.Is(err, class))
+		}
+	}
+}
+
+func TestVectors(t *testing.T) {
+	keys, anchors := loadKeys(t), vectorAnchors(t)
+	for _, v := range loadVectors(t, "*.json") {
+		t.Run(v.Name, func(t *testing.T) {
+			b := v.bytes(t)
+			e, err := suit.Decode(b)
+			checkClass(t, err, v.Decode, suitClasses)
+			if err == nil && e.Digest != v.Manifest {
+				t.Errorf("manifest %s, want %s", e.Digest, v.Manifest)
+			}
+			m, err := firmware.Verify(b, anchors, at)
+			checkClass(t, err, v.Verify, verifyClasses)
+			if err != nil && !cmp.Equal(m, firmware.Manifest{}) {
+				t.Errorf("a manifest comes with the error: %+v", m)
+			}
+			if err == nil && (m.Digest != v.Manifest || !bytes.Equal(m.Envelope, b)) {
+				t.Errorf("verified %s, want %s and the exact bytes", m.Digest, v.Manifest)
+			}
+			for i, want := range v.Blocks {
+				checkBlock(t, e.Blocks[i], e.Digest, want.Alg, want.KID, keys[want.Key])
+			}
+		})
+	}
+}
+
+func checkBlock(t *testing.T, block []byte, d ident.Digest, alg, kid string, k cose.PublicKey) {
+	t.Helper()
+	a, err := cose.ParseAlg(alg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := cose.Parse(block)
+	if err != nil || h.Alg != a || hex.EncodeToString(h.KID) != kid {
+		t.Errorf("header %+v, %v, want %s and kid %q", h, err, alg, kid)
+	}
+	signed, err := d.MarshalCBOR()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cose.Verify1(block, signed, k, a); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestVerifyProfile spells out what one vector says, so that no field can be mixed up with another.
+func TestVerifyProfile(t *testing.T) {
+	for _, v := range loadVectors(t, "profile.json") {
+		if v.Name != "v2-es256-kid" {
+			continue
+		}
+		vendor := firmware.VendorID("acme.example")
+		want := firmware.Manifest{
+			Digest:    v.Manifest,
+			Envelope:  v.bytes(t),
+			Sequence:  7,
+			Vendor:    vendor,
+			Class:     firmware.ClassID(vendor, "sensor-x1:rev-b"),
+			Component: "00",
+			Payload:   ident.SumDigest(bytes.Repeat([]byte("firmware v1.2.3 "), 4096)),
+			Size:      65536,
+			URI:       "https://fw.example/f/abc.bin",
+			Keys:      []firmware.Signature{{Key: key(t, "author-2026-1"), Alg: cose.ES256}},
+			Created:   at,
+		}
+		got, err := firmware.Verify(v.bytes(t), vectorAnchors(t), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(ident.Key{})); d != "" {
+			t.Error(d)
+		}
+		return
+	}
+	t.Fatal("vector v2-es256-kid is gone")
+}
