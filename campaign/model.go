@@ -1,3 +1,13 @@
+// Package campaign is the domain: campaigns, the selection of devices, rollout policies, assignments and the engine that
+// moves them. It is pure. Nothing in it reads a clock, draws an identifier, does I/O or logs: time, identifiers and seeds
+// come in as arguments, records are read and written through a Tx.
+//
+// Create, Start, Stop, Advance, ApplyReport, ApplyHello and Sweep are each one step inside one Store.Update. They may be
+// run again on the same records and then return the same; what they return (Result) holds only once the transaction is
+// durable, and saying it again is harmless. The caller that crashes between commit and saying calls Advance for every
+// running campaign at its next start: no step depends on what an earlier one kept in memory.
+//
+// It knows neither topics nor wire bodies; the bridge translates. See DESIGN.md beside this file.
 package campaign
 
 import (
@@ -132,21 +142,28 @@ type Device struct {
 	Algs      []int64
 	Facts     map[string]string // labels from hello
 	Labels    map[string]string // set by operators
-	HelloSeq  uint64
-	LastSeen  time.Time // zero before the first hello
+	HelloSeq  uint64            // of the newest hello or report whose facts are kept here
+	LastSeen  time.Time         // zero before the first hello
 	Created   time.Time
 }
 
 // Work is what one device has on its hands: at most one live manifest per component, the campaigns that wait for it,
 // and the latest assignments, so that a late report finds its own.
 type Work struct {
-	Live    []Live
-	Waiting []ident.Campaign
-	Recent  []Live // newest first, at most MaxRecent, live ones included
+	Live    []Live           // in the order of publication: the manifest topic shows the last
+	Waiting []ident.Campaign // at most MaxWaiting
+	Recent  []Live           // newest first, at most MaxRecent, live ones included
 }
 
-// MaxRecent bounds Work.Recent.
-const MaxRecent = 8
+// Bounds of Work. Recent drops its oldest entry that is not live; a campaign that would be one too many in Waiting skips
+// the device.
+const (
+	MaxRecent  = 8
+	MaxWaiting = 16
+)
+
+// MaxInstalled bounds Device.Installed.
+const MaxInstalled = 16
 
 // Live names an assignment by what a report carries.
 type Live struct {
@@ -214,7 +231,7 @@ type Wave struct {
 	Count   int
 }
 
-// Policy is how a campaign rolls out, complete: defaults are filled in by ParsePolicy.
+// Policy is how a campaign rolls out. In a Campaign it is complete, see Complete.
 type Policy struct {
 	Waves          []Wave
 	InFlight       int // 0: no cap

@@ -1,0 +1,295 @@
+package campaign
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+)
+
+// Checker checks a manifest again before its campaign runs: signature, keys not revoked, payload there. Its error is
+// why the campaign is refused, except ErrClosed and the end of a context, which say nothing about the manifest.
+type Checker func(Reader, firmware.Manifest) error
+
+// Wake says when a campaign wants the next Advance.
+type Wake struct {
+	Again bool      // there is more to do at once
+	At    time.Time // if not, the next moment at which time alone gives it work; zero: none
+}
+
+// Advance does one slice of a campaign's work, at most about slice records of each kind. It goes by what the records
+// say and nothing else, so it can be called at any moment, again after a crash, and for campaigns that need nothing: a
+// phase in which the engine has no work gives a zero Wake.
+func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Checker, slice int) (Result, Wake, error) {
+	c, err := tx.Campaign(t, id)
+	if err != nil {
+		return Result{}, Wake{}, missing(err, "campaign", id)
+	}
+	e := &engine{desk: desk{tx: tx, t: t, now: now}, c: c, slice: max(slice, 1)}
+	switch c.Phase {
+	case Scheduled:
+		err = e.c.enter(Starting, CheckingManifest)
+	case Starting:
+		err = e.starting(check)
+	case Active:
+		err = e.active()
+	case Paused:
+		err = e.paused()
+	case Stopping:
+		err = e.stopping()
+	default:
+		return Result{}, Wake{}, nil
+	}
+	if err != nil {
+		return Result{}, Wake{}, fmt.Errorf("advance campaign %s: %w", id, err)
+	}
+	return e.close(c)
+}
+
+// engine is one Advance.
+type engine struct {
+	desk
+	c     Campaign
+	slice int
+	again bool
+}
+
+// close writes the campaign if it changed, and says when to come back.
+func (e *engine) close(was Campaign) (Result, Wake, error) {
+	if e.c.Revision != was.Revision || e.c.Cursor != was.Cursor {
+		if err := e.tx.PutCampaign(e.t, e.c); err != nil {
+			return Result{}, Wake{}, fmt.Errorf("write campaign: %w", err)
+		}
+		e.touched(e.c.ID)
+		e.again = true
+	}
+	if !e.c.Phase.Running() {
+		return e.res, Wake{}, nil
+	}
+	w := Wake{Again: e.again}
+	if e.c.running() {
+		next, err := e.tx.NextDue(e.t, e.c.ID)
+		if err != nil {
+			return Result{}, Wake{}, fmt.Errorf("read next due: %w", err)
+		}
+		w.At = e.c.End()
+		if !next.IsZero() && next.Before(w.At) {
+			w.At = next
+		}
+	} else {
+		w.Again = true // starting and stopping end by themselves
+	}
+	return e.res, w, nil
+}
+
+// active looks at what is due, judges, and offers, in this order: a threshold that was passed stops the campaign before
+// the next device is touched.
+func (e *engine) active() error {
+	if err := e.due(); err != nil {
+		return err
+	}
+	exhausted, err := e.exhausted()
+	if err != nil {
+		return err
+	}
+	n, err := e.tx.Counts(e.t, e.c.ID)
+	if err != nil {
+		return fmt.Errorf("read counts: %w", err)
+	}
+	d := Judge(e.c, n, exhausted, e.now)
+	if d.Outcome != "" {
+		return e.c.end(e.now, d.Outcome, d.Reason)
+	}
+	if d.Open != e.c.Open {
+		e.c.Open = d.Open
+		e.c.Revision++
+	}
+	room := e.slice
+	if e.c.Policy.InFlight > 0 {
+		room = max(0, e.c.Policy.InFlight-int(n.Of(liveStates...)))
+	}
+	return e.offers(room)
+}
+
+// paused keeps time for what is already offered, and offers nothing new.
+func (e *engine) paused() error {
+	if err := e.due(); err != nil {
+		return err
+	}
+	if !e.now.Before(e.c.End()) {
+		return e.c.end(e.now, Expired, fmt.Sprintf("not finished within %s", e.c.Policy.Within))
+	}
+	return nil
+}
+
+// due repeats unanswered offers and gives up on devices whose deadline has passed.
+func (e *engine) due() error {
+	list, err := e.tx.DueBy(e.t, e.c.ID, e.now, e.slice)
+	if err != nil {
+		return fmt.Errorf("list due: %w", err)
+	}
+	for _, a := range list {
+		h, err := e.hands(a.Device)
+		if err != nil {
+			return err
+		}
+		ev := Event{Trigger: Overdue, Reason: ReasonDeadline}
+		if a.Deadline.IsZero() || a.Deadline.After(e.now) {
+			ev = Event{Trigger: Offering}
+			h.take(a.slot())
+		}
+		if a, err = e.move(h, a, ev, e.c.Policy.Deadlines); err != nil {
+			return err
+		}
+		if ev.Trigger == Offering {
+			e.show(h)
+		}
+		if err := e.put(h); err != nil {
+			return err
+		}
+	}
+	e.again = e.again || len(list) > 0
+	return nil
+}
+
+// exhausted says whether no device of the open wave can be offered.
+func (e *engine) exhausted() (bool, error) {
+	next, err := e.tx.InState(e.t, e.c.ID, Pending, Place{Wave: e.c.Open}, 1)
+	if err != nil {
+		return false, fmt.Errorf("list pending: %w", err)
+	}
+	return len(next) == 0 || next[0].Wave != e.c.Open, nil
+}
+
+// offers offers the next devices of the open waves, at most room of them.
+func (e *engine) offers(room int) error {
+	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, e.slice)
+	if err != nil {
+		return fmt.Errorf("list pending: %w", err)
+	}
+	step := Deploying
+	if len(list) == e.slice {
+		step = Publishing
+	}
+	for _, a := range list {
+		if a.Wave > e.c.Open {
+			step = Deploying
+			break
+		}
+		if room == 0 {
+			step = Publishing
+			break
+		}
+		offered, err := e.offer(a)
+		if err != nil {
+			return err
+		}
+		if offered {
+			room--
+		}
+		e.again = true
+	}
+	e.c.at(step)
+	return nil
+}
+
+// offer puts the manifest on one device's topic, unless that turns out to be wrong or must wait. It looks at the device
+// again: enrolment may be long ago.
+func (e *engine) offer(a Assignment) (offered bool, err error) {
+	h, err := e.hands(a.Device)
+	if err != nil {
+		return false, err
+	}
+	ev := Event{Trigger: Offering}
+	dev, err := e.tx.Device(e.t, a.Device)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		ev = Event{Trigger: Deregister, Reason: ReasonNotRegistered}
+	case err != nil:
+		return false, fmt.Errorf("read device: %w", err)
+	case a.Offers > 0 && e.c.holds(dev):
+		ev = Event{Trigger: Proven} // it was silent while it did what we had asked
+	case e.c.whyNot(dev) != "":
+		ev = Event{Trigger: Skip, Reason: e.c.whyNot(dev)}
+	case h.busy(a.Component) && h.queue(a.Campaign):
+		a.Waiting = true
+		if err := e.tx.PutAssignment(e.t, a); err != nil {
+			return false, fmt.Errorf("write assignment of %s: %w", a.Device, err)
+		}
+		return false, e.put(h)
+	case h.busy(a.Component):
+		ev = Event{Trigger: Skip, Reason: ReasonTooManyWaiting}
+	default:
+		if a, err = e.floor(h, a); err != nil {
+			return false, err
+		}
+	}
+	if a, err = e.move(h, a, ev, e.c.Policy.Deadlines); err != nil {
+		return false, err
+	}
+	return a.State == Offered, e.put(h)
+}
+
+// stopping withdraws what is live or pending, and ends.
+func (e *engine) stopping() error {
+	left := e.slice
+	for _, s := range append([]State{Pending}, liveStates...) {
+		if left <= 0 {
+			return nil
+		}
+		list, err := e.tx.InState(e.t, e.c.ID, s, Place{}, left)
+		if err != nil {
+			return fmt.Errorf("list %s: %w", s, err)
+		}
+		for _, a := range list {
+			if err := e.withdraw(a); err != nil {
+				return err
+			}
+		}
+		left -= len(list)
+	}
+	if left < e.slice {
+		return nil // look once more
+	}
+	// What waits for another campaign is in no list by state: one pass over all, if the counts say that there is any.
+	n, err := e.tx.Counts(e.t, e.c.ID)
+	if err != nil {
+		return fmt.Errorf("read counts: %w", err)
+	}
+	if n.Of(Pending) > 0 {
+		if done, err := e.withdrawWaiting(); err != nil || !done {
+			return err
+		}
+	}
+	e.c.StoppedAt, e.c.Cursor = e.now, ident.Device{}
+	return e.c.enter(Stopped, ManifestRemoved)
+}
+
+func (e *engine) withdrawWaiting() (done bool, err error) {
+	page, err := e.tx.Assignments(e.t, e.c.ID, e.c.Cursor, e.slice)
+	if err != nil {
+		return false, fmt.Errorf("list assignments: %w", err)
+	}
+	for _, a := range page {
+		if a.State == Pending {
+			if err := e.withdraw(a); err != nil {
+				return false, err
+			}
+		}
+		e.c.Cursor = a.Device
+	}
+	return len(page) < e.slice, nil
+}
+
+func (e *engine) withdraw(a Assignment) error {
+	h, err := e.hands(a.Device)
+	if err != nil {
+		return err
+	}
+	if _, err := e.move(h, a, Event{Trigger: Withdraw, Reason: string(e.c.Outcome)}, e.c.Policy.Deadlines); err != nil {
+		return err
+	}
+	return e.put(h)
+}

@@ -1,0 +1,159 @@
+package campaign
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// Counts says how many assignments of a campaign stand in each state, wave by wave, and how many reports are recorded.
+// The store keeps it in the same commit as the assignments; it always equals a scan of them.
+type Counts struct {
+	Waves   []map[State]uint64
+	Reports uint64
+}
+
+// Add changes the count of state s in wave by n (which may be negative), growing Waves as needed.
+func (c *Counts) Add(wave int, s State, n int64) {
+	for len(c.Waves) <= wave {
+		c.Waves = append(c.Waves, map[State]uint64{})
+	}
+	if v := int64(c.Waves[wave][s]) + n; v != 0 {
+		c.Waves[wave][s] = uint64(v)
+	} else {
+		delete(c.Waves[wave], s)
+	}
+}
+
+// Of sums the given states over all waves.
+func (c Counts) Of(states ...State) uint64 {
+	var n uint64
+	for i := range c.Waves {
+		n += c.InWave(i, states...)
+	}
+	return n
+}
+
+// InWave sums the given states in one wave; a wave that has no assignment counts 0.
+func (c Counts) InWave(wave int, states ...State) uint64 {
+	if wave >= len(c.Waves) {
+		return 0
+	}
+	var n uint64
+	for _, s := range states {
+		n += c.Waves[wave][s]
+	}
+	return n
+}
+
+// Total is the number of assignments.
+func (c Counts) Total() uint64 { return c.Of(States...) }
+
+// Clone returns a copy that shares nothing with c.
+func (c Counts) Clone() Counts {
+	w := make([]map[State]uint64, len(c.Waves))
+	for i := range c.Waves {
+		w[i] = maps.Clone(c.Waves[i])
+	}
+	return Counts{Waves: w, Reports: c.Reports}
+}
+
+var (
+	liveStates = []State{Offered, Received, Downloading, Downloaded, Installing, Rebooting}
+	badStates  = []State{Failed, Rejected, Reverted}
+)
+
+// Decision is what a campaign's counts and the time mean for it. With an Outcome the campaign is to stop, for Reason;
+// otherwise Open is the wave that is to be open.
+type Decision struct {
+	Outcome Outcome
+	Reason  string
+	Open    int
+}
+
+// Judge decides on an active campaign. exhausted says that no device of the open wave can be offered: what is pending
+// in it waits for another campaign. A share of nothing passes no threshold, and a wave of nothing meets its gate.
+func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
+	p := c.Policy
+	settled := n.Of(settledStates...)
+	if over(n.Of(badStates...), settled, p.FailurePercent, p.MinSample) {
+		return stop(AutoStopped, "%.1f %% of %d devices failed, at most %g %% allowed", share(n.Of(badStates...), settled), settled, p.FailurePercent)
+	}
+	if over(n.Of(Silent), settled, p.SilentPercent, p.MinSample) {
+		return stop(AutoStopped, "%.1f %% of %d devices silent, at most %g %% allowed", share(n.Of(Silent), settled), settled, p.SilentPercent)
+	}
+	if end := c.End(); !end.IsZero() && !now.Before(end) {
+		return stop(Expired, "not finished within %s", p.Within)
+	}
+	if n.InWave(c.Open, liveStates...) != 0 || !exhausted {
+		return Decision{Open: c.Open}
+	}
+	if c.Open < len(p.Waves)-1 {
+		if d, ok := gate(p, n, c.Open); !ok {
+			return d
+		}
+		return Decision{Open: c.Open + 1}
+	}
+	if n.Of(Pending) != 0 || n.Of(liveStates...) != 0 {
+		return Decision{Open: c.Open} // devices that another campaign holds, or late ones of an earlier wave
+	}
+	return finish(p, n)
+}
+
+// End is when an active campaign expires; zero before its start.
+func (c Campaign) End() time.Time {
+	if c.Started.IsZero() {
+		return time.Time{}
+	}
+	return c.Started.Add(c.Policy.Within)
+}
+
+// finish judges every wave again, now that all are settled: an update that was undone since counts against its gate.
+func finish(p Policy, n Counts) Decision {
+	for w := range p.Waves {
+		if d, ok := gate(p, n, w); !ok {
+			return d
+		}
+	}
+	if n.Of(Confirmed) == 0 && n.Total() != n.Of(Skipped) {
+		return stop(AutoStopped, "no device confirmed")
+	}
+	return Decision{Outcome: Succeeded}
+}
+
+// gate says whether wave w met its gate; if not, with the decision that follows.
+func gate(p Policy, n Counts, w int) (Decision, bool) {
+	var total uint64
+	for _, s := range States {
+		if s != Skipped && s != Pending { // at the gate, pending ones are waiting ones
+			total += n.InWave(w, s)
+		}
+	}
+	done := n.InWave(w, Confirmed)
+	if float64(done)*100 >= p.SuccessPercent*float64(total) {
+		return Decision{}, true
+	}
+	return stop(AutoStopped, "wave %d: %.1f %% confirmed, %g %% needed", w+1, share(done, total), p.SuccessPercent), false
+}
+
+// settledStates are what thresholds are a share of: devices that were offered something and are done with it.
+var settledStates = []State{Confirmed, Failed, Rejected, Silent, Withdrawn, Deregistered, Reverted}
+
+// over says whether part is more than percent of whole, once whole is a sample.
+func over(part, whole uint64, percent float64, sample int) bool {
+	if whole == 0 || whole < uint64(max(sample, 0)) {
+		return false
+	}
+	return !(float64(part)*100 <= percent*float64(whole)) // written so that a NaN stops
+}
+
+func share(part, whole uint64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) * 100 / float64(whole)
+}
+
+func stop(o Outcome, format string, args ...any) Decision {
+	return Decision{Outcome: o, Reason: fmt.Sprintf(format, args...)}
+}
