@@ -1,38 +1,33 @@
 package badger_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 
 	"fleetbridge/campaign"
 	"fleetbridge/campaign/store/badger"
-	"fleetbridge/ident"
+	"fleetbridge/campaign/store/storetest"
 )
 
-func TestReopen(t *testing.T) {
-	dir := t.TempDir()
-	s, err := badger.Open(badger.Options{Dir: dir})
+// open opens a store that ends with the test.
+func open(t testing.TB, o badger.Options) *badger.Store {
+	t.Helper()
+	s, err := badger.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	acme := ident.MustTenant("acme")
-	if err := s.Update(t.Context(), func(tx campaign.Tx) error { return tx.PutTenant(campaign.Tenant{ID: acme}) }); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.View(context.Background(), func(campaign.Reader) error { return nil }); !errors.Is(err, campaign.ErrClosed) {
-		t.Fatalf("View after Close: %v", err)
-	}
-	if s, err = badger.Open(badger.Options{Dir: dir}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.View(t.Context(), func(r campaign.Reader) error { _, err := r.Tenant(acme); return err }); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil && !errors.Is(err, campaign.ErrClosed) {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) campaign.Store { return open(t, badger.Options{InMemory: true}) })
+}
+
+func TestContractOnDisk(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) campaign.Store { return open(t, badger.Options{Dir: t.TempDir(), NoSync: true}) })
 }
