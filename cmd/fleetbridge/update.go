@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+	"fleetbridge/internal/client"
+	"fleetbridge/simulator"
+	"fleetbridge/topics"
+)
+
+// result is what a run of a scenario came to; -o json prints it.
+type result struct {
+	Devices      uint64  `json:"devices"`
+	Confirmed    uint64  `json:"confirmed"`
+	Failed       uint64  `json:"failed"`
+	Silent       uint64  `json:"silent"`
+	Skipped      uint64  `json:"skipped"`
+	Resumed      int     `json:"resumed"` // went on with stored chunks after losing power or link
+	Elapsed      float64 `json:"elapsed_s"`
+	Payload      int64   `json:"payload_bytes"`
+	ChunkBytes   int64   `json:"chunk_bytes"` // that devices received
+	Acknowledged int64   `json:"reports_acknowledged"`
+	Recorded     uint64  `json:"reports_recorded"`
+	Campaign     string  `json:"campaign"`
+	Outcome      string  `json:"outcome"`
+
+	reason string
+	stats  simulator.Stats
+	took   time.Duration // the campaign alone
+}
+
+// update takes a scenario from nothing to the end of its campaign.
+func (a *app) update(ctx context.Context, s *scenario, server string, p topics.Policy) (result, error) {
+	if err := s.publish(ctx); err != nil {
+		return result{}, err
+	}
+	a.say("▸ payload    %s %s, %s, its manifest signed by an ephemeral key and verified by the server", s.name, simVersion, bytesText(s.size))
+	ids, err := s.provision(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	f, err := s.fleet(server, ids)
+	if err != nil {
+		return result{}, err
+	}
+	a.say("▸ fleet      %d devices; %s", s.devices, faultsText(f.Faults()))
+	running, power := context.WithCancel(ctx)
+	off := make(chan error, 1)
+	go func() { off <- f.Run(running) }()
+	defer func() { power(); <-off }() // a fleet that is switched off has nothing to say
+	if err := waitReady(ctx, f); err != nil {
+		return result{}, err
+	}
+	started := time.Now()
+	id, err := s.campaign(ctx, p)
+	if err != nil {
+		return result{}, err
+	}
+	a.say("▸ campaign   %s in %d waves", id, max(1, len(p.Waves)))
+	track := a.newTrack()
+	if _, err := watch(ctx, s.cl, id, track.at); err != nil {
+		return result{}, err
+	}
+	track.end()
+	return s.result(ctx, f, id, started)
+}
+
+// result reads what the devices know first and what the server knows after, so that every acknowledged report is among
+// the recorded ones.
+func (s *scenario) result(ctx context.Context, f *simulator.Fleet, id ident.Campaign, started time.Time) (result, error) {
+	stats := f.Stats()
+	v, err := campaignDo(ctx, s.cl, "get", id.String(), "")
+	if err != nil {
+		return result{}, err
+	}
+	t := tallyOf(v.Progress.Total, v.Progress.Counts)
+	return result{Devices: t.total, Confirmed: t.confirmed, Failed: t.failed, Silent: t.silent, Skipped: t.skipped,
+		Resumed: stats.Resumed, Payload: s.size, ChunkBytes: stats.ChunkBytes, Acknowledged: stats.Acknowledged,
+		Recorded: v.Progress.Reports, Campaign: v.Campaign.String(), Outcome: v.Outcome, reason: v.Reason,
+		stats: stats, took: time.Since(started)}, nil
+}
+
+// printResult writes the summary to stdout: words, or one line of JSON.
+func (a *app) printResult(ctx context.Context, cl *client.Client, r result) error {
+	if a.output != "table" {
+		if err := json.NewEncoder(a.stdout).Encode(r); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
+		return nil
+	}
+	why, err := reasons(ctx, cl, r.Campaign)
+	if err != nil {
+		return err
+	}
+	sign := a.mark("✔", true)
+	if r.Outcome != string(campaign.Succeeded) {
+		sign = a.mark("✖", false)
+	}
+	lines := []string{
+		"",
+		fmt.Sprintf("%s %s %s: %d of %d devices confirmed the update, %d failed, %d silent, %d skipped, in %.1f s%s",
+			sign, r.Campaign, r.Outcome, r.Confirmed, r.Devices, r.Failed, r.Silent, r.Skipped, r.Elapsed, prefix("; ", r.reason)),
+	}
+	if why != "" {
+		lines = append(lines, "  not confirmed because: "+why)
+	}
+	lines = append(lines,
+		fmt.Sprintf("  %s over MQTT in %d chunks; %d devices went on where they were after losing power or link",
+			bytesText(r.ChunkBytes), r.stats.Chunks, r.Resumed),
+		fmt.Sprintf("  %d reports acknowledged to devices, %d recorded on disk before that", r.Acknowledged, r.Recorded))
+	return a.printText(strings.Join(lines, "\n"))
+}
+
+// reasons counts why devices were not updated.
+func reasons(ctx context.Context, cl *client.Client, id string) (string, error) {
+	c, err := ident.ParseCampaign(id)
+	if err != nil {
+		return "", err
+	}
+	n := map[string]int{}
+	for _, state := range []campaign.State{campaign.Failed, campaign.Rejected, campaign.Reverted, campaign.Silent, campaign.Skipped, campaign.Withdrawn} {
+		items := client.List[topics.AssignmentView](ctx, cl, "campaign", "devices",
+			func(p topics.Page) any { return topics.CampaignDevices{Page: p, Campaign: c, State: string(state)} })
+		for v, err := range items {
+			if err != nil {
+				return "", err
+			}
+			n[strings.TrimSpace(v.State+" "+v.Reason)]++
+		}
+	}
+	return countText(n), nil
+}
+
+// countText prints counts, the most frequent first.
+func countText(n map[string]int) string {
+	keys := sortedKeys(n)
+	slices.SortStableFunc(keys, func(x, y string) int { return n[y] - n[x] })
+	for i, k := range keys {
+		keys[i] = fmt.Sprintf("%s %d", k, n[k])
+	}
+	return strings.Join(keys, ", ")
+}
+
+func faultsText(n map[simulator.Kind]int) string {
+	m := map[string]int{}
+	for k, count := range n {
+		if k != simulator.None {
+			m[string(k)] = count
+		}
+	}
+	if len(m) == 0 {
+		return "nothing will go wrong"
+	}
+	return "what will go wrong: " + countText(m)
+}

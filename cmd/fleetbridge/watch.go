@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetbridge/campaign"
+	"fleetbridge/ident"
+	"fleetbridge/internal/client"
+	"fleetbridge/topics"
+)
+
+// errCampaign is wrapped by the error of a campaign that ended without success.
+var errCampaign = errors.New("campaign did not succeed")
+
+func campaignWatch(a *app) *cobra.Command {
+	var status bool
+	c := &cobra.Command{Use: "watch CAMPAIGN", Short: "Follow a campaign until it ends", Args: cobra.ExactArgs(1)}
+	c.Flags().BoolVar(&status, "exit-status", false, "exit 7 if the campaign does not succeed")
+	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+		id, err := ident.ParseCampaign(args[0])
+		if err != nil {
+			return err
+		}
+		show := a.newTrack()
+		last, err := watch(ctx, cl, id, show.at)
+		show.end()
+		if err != nil {
+			return err
+		}
+		v, err := campaignDo(ctx, cl, "get", last.Campaign.String(), "")
+		if err != nil {
+			return err
+		}
+		if err := a.printCampaign(v); err != nil {
+			return err
+		}
+		if status && v.Outcome != string(campaign.Succeeded) {
+			return &failure{code: exitCampaign, err: fmt.Errorf("%s: %s: %w", v.Campaign, v.Outcome, errCampaign)}
+		}
+		return nil
+	})
+	return c
+}
+
+// pollEvery is how often watch asks by command, in case that the progress message that mattered was dropped (QoS 0).
+const pollEvery = 5 * time.Second
+
+// watch tells show each new progress of a campaign until it has stopped, and returns the last one.
+func watch(ctx context.Context, cl *client.Client, id ident.Campaign, show func(topics.Progress)) (topics.Progress, error) {
+	updates := make(chan topics.Progress, 16) // when full the newest is dropped; the poll below catches up
+	err := cl.Subscribe(ctx, topics.ProgressTopic(cl.Tenant(), id), func(_ string, payload []byte) {
+		var p topics.Progress
+		if _, err := topics.Decode(payload, &p); err != nil {
+			return // not ours to mend: the poll asks again
+		}
+		select {
+		case updates <- p:
+		default:
+		}
+	})
+	if err != nil {
+		return topics.Progress{}, err
+	}
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	var last topics.Progress
+	for first := true; ; first = false {
+		if first {
+			v, err := campaignDo(ctx, cl, "get", id.String(), "")
+			if err != nil {
+				return last, err
+			}
+			last = v.Progress
+		} else if last, err = next(ctx, cl, id, updates, poll.C, last); err != nil {
+			return last, err
+		}
+		show(last)
+		if over(last) {
+			return last, nil
+		}
+	}
+}
+
+// next waits for progress that is not older than last.
+func next(ctx context.Context, cl *client.Client, id ident.Campaign, updates <-chan topics.Progress, poll <-chan time.Time, last topics.Progress) (topics.Progress, error) {
+	for {
+		select {
+		case p := <-updates:
+			if p.At.Before(last.At) {
+				continue
+			}
+			return p, nil
+		case <-poll:
+			v, err := campaignDo(ctx, cl, "get", id.String(), "")
+			if errors.Is(err, client.ErrUnreachable) || errors.Is(err, client.ErrTimeout) {
+				continue // the server may be starting again; the client goes on trying
+			}
+			return v.Progress, err
+		case <-ctx.Done():
+			return last, ctx.Err()
+		}
+	}
+}
+
+func over(p topics.Progress) bool {
+	return p.State == string(campaign.Stopped) || p.State == string(campaign.Archived)
+}
+
+// tally sums counts by what people ask for.
+type tally struct{ total, confirmed, failed, silent, skipped, open uint64 }
+
+// tallyOf sorts every state into one of four outcomes, or open. Withdrawn and deregistered devices were not updated and
+// did nothing wrong: they count as skipped.
+func tallyOf(total uint64, counts map[string]uint64) tally {
+	t := tally{total: total}
+	for state, n := range counts {
+		switch s := campaign.State(state); s {
+		case campaign.Confirmed:
+			t.confirmed += n
+		case campaign.Failed, campaign.Rejected, campaign.Reverted:
+			t.failed += n
+		case campaign.Silent:
+			t.silent += n
+		case campaign.Skipped, campaign.Withdrawn, campaign.Deregistered:
+			t.skipped += n
+		default:
+			t.open += n
+		}
+	}
+	return t
+}
+
+// countsText is a progress in one line.
+func countsText(p topics.Progress) string {
+	text := fmt.Sprint(p.Total)
+	for _, s := range campaign.States {
+		if n := p.Counts[string(s)]; n > 0 {
+			text += fmt.Sprintf(", %s %d", s, n)
+		}
+	}
+	return text
+}
+
+// track draws the progress of a campaign on stderr: a line per wave, drawn over on a terminal; elsewhere a wave's line
+// when it is settled, and a line of counts every ten seconds.
+type track struct {
+	a     *app
+	live  bool
+	start time.Time
+	drawn int // lines to draw over
+	told  int // waves whose line is written for good
+	last  time.Time
+}
+
+func (a *app) newTrack() *track {
+	now := time.Now()
+	return &track{a: a, live: terminal(a.stderr), start: now, last: now}
+}
+
+func (t *track) at(p topics.Progress) {
+	if t.a.quiet {
+		return
+	}
+	if t.live {
+		if t.drawn > 0 {
+			fmt.Fprintf(t.a.stderr, "\x1b[%dA", t.drawn)
+		}
+		for i, w := range p.Waves {
+			fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", t.wave(i, len(p.Waves), w))
+		}
+		fmt.Fprintf(t.a.stderr, "\x1b[K  %s: %s\n", p.State, countsText(p))
+		t.drawn = len(p.Waves) + 1
+		return
+	}
+	for t.told < len(p.Waves) {
+		w := p.Waves[t.told]
+		if tallyOf(w.Total, w.Counts).open > 0 {
+			break
+		}
+		fmt.Fprintln(t.a.stderr, t.wave(t.told, len(p.Waves), w))
+		t.told++
+	}
+	if time.Since(t.last) > lineEvery {
+		t.last = time.Now()
+		fmt.Fprintf(t.a.stderr, "  %s: %s\n", p.State, countsText(p))
+	}
+}
+
+func (t *track) wave(i, of int, w topics.WaveProgress) string {
+	n := tallyOf(w.Total, w.Counts)
+	done := n.total - n.open
+	return fmt.Sprintf("  wave %d/%d %s %d/%d   ok %d   failed %d   silent %d   skipped %d   %.1f s",
+		i+1, of, bar(done, n.total, 20), done, n.total, n.confirmed, n.failed, n.silent, n.skipped, time.Since(t.start).Seconds())
+}
+
+// end leaves what is drawn.
+func (t *track) end() { t.drawn = 0 }
