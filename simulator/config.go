@@ -151,14 +151,17 @@ func (c Config) check() error {
 	switch {
 	case len(c.Devices) == 0:
 		return fmt.Errorf("no devices: %w", ErrConfig)
-	case c.Dial == nil && c.Server == "":
-		return fmt.Errorf("no server: %w", ErrConfig)
 	case c.ChunkSize < topics.MinChunk || c.ChunkSize > topics.MaxChunk:
 		return fmt.Errorf("chunk size %d, want %d to %d: %w", c.ChunkSize, topics.MinChunk, topics.MaxChunk, ErrConfig)
 	case c.Window > topics.MaxWindow:
 		return fmt.Errorf("window %d, at most %d: %w", c.Window, topics.MaxWindow, ErrConfig)
 	case c.Timing.SlowRate < 0:
 		return fmt.Errorf("slow rate %d is negative: %w", c.Timing.SlowRate, ErrConfig)
+	}
+	if c.Dial == nil {
+		if _, _, err := parseServer(c.Server); err != nil {
+			return err
+		}
 	}
 	seen := make(map[string]bool, len(c.Devices))
 	for _, d := range c.Devices {

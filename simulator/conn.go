@@ -30,25 +30,33 @@ func (c Config) dial(ctx context.Context) (net.Conn, error) {
 	if c.Dial != nil {
 		return c.Dial(ctx)
 	}
-	u, err := url.Parse(c.Server)
+	address, secure, err := parseServer(c.Server)
 	if err != nil {
-		return nil, fmt.Errorf("parse server address: %w: %w", ErrConfig, err)
+		return nil, err
 	}
 	dialer := &net.Dialer{}
-	switch u.Scheme {
-	case "mqtt", "tcp":
-		return dialer.DialContext(ctx, "tcp", hostPort(u, "1883"))
-	case "mqtts", "ssl":
-		return (&tls.Dialer{NetDialer: dialer, Config: c.TLS}).DialContext(ctx, "tcp", hostPort(u, "8883"))
+	if secure {
+		return (&tls.Dialer{NetDialer: dialer, Config: c.TLS}).DialContext(ctx, "tcp", address)
 	}
-	return nil, fmt.Errorf("server address %q: want mqtt://host:port or mqtts://host:port: %w", c.Server, ErrConfig)
+	return dialer.DialContext(ctx, "tcp", address)
 }
 
-func hostPort(u *url.URL, port string) string {
-	if u.Port() != "" {
-		port = u.Port()
+// parseServer parses mqtt://host:port and mqtts://host:port; without a port it is 1883 and 8883.
+func parseServer(s string) (address string, secure bool, err error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts" {
+		return "", false, fmt.Errorf("server address %q: want mqtt://host:port or mqtts://host:port: %w", s, ErrConfig)
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	secure = u.Scheme == "mqtts"
+	port := u.Port()
+	switch {
+	case port != "":
+	case secure:
+		port = "8883"
+	default:
+		port = "1883"
+	}
+	return net.JoinHostPort(u.Hostname(), port), secure, nil
 }
 
 // connect opens the device's MQTT connection within Timing.Dial.

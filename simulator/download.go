@@ -141,12 +141,12 @@ func (d *device) chunkError(token ident.Token, body []byte) error {
 	if u == nil || u.stage != topics.WordDownloading || !strings.HasPrefix(token.String(), u.token+"-") {
 		return nil
 	}
-	var p topics.Problem
-	if _, err := topics.Decode(body, &p); err != nil {
+	p := topics.DecodeProblem(body)
+	if p == nil {
 		return nil // the fetch's own timeout goes on
 	}
 	d.fleet.config.Logger.Debug("fetch refused", slog.String("device", d.id.Device.String()), slog.String("reason", p.Type))
-	if p.Type == problemNotAssigned {
+	if p.Type == topics.ProblemFetchNotAssigned {
 		// The offer is gone. Nothing to report: its manifest comes again if the server wants it after all.
 		d.flash.update = nil
 		d.timers[timerFetch] = time.Time{}
@@ -158,6 +158,3 @@ func (d *device) chunkError(token ident.Token, body []byte) error {
 	d.finish(u, topics.WordFailed, topics.ReasonInstallError, clip("fetch refused: "+p.Type))
 	return d.flush()
 }
-
-// problemNotAssigned is the problem of a fetch for a payload that the device has no live offer of.
-const problemNotAssigned = "fetch-not-assigned"

@@ -103,7 +103,10 @@ func ParseMix(s string) (Mix, error) {
 		}
 		m[k] = p
 	}
-	return m, m.check()
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func (m Mix) check() error {

@@ -137,8 +137,8 @@ func (d *device) acked(id uint16) {
 
 // receipt takes a receipt: whatever its verdict, the report need not come again.
 func (d *device) receipt(body []byte) {
-	var r topics.Receipt
-	if _, err := topics.Decode(body, &r); err != nil {
+	r, _, err := topics.DecodeReceipt(body)
+	if err != nil {
 		return
 	}
 	for i := range d.flash.outbox {
