@@ -46,6 +46,13 @@ func (b *Bridge) announce(ctx context.Context, t ident.Tenant, res campaign.Resu
 	}
 }
 
+// remind is announce after a transaction whose commit failed: it may be there all the same. What topics hold is said
+// again, from the store, so it is right either way; events of what perhaps did not happen are not.
+func (b *Bridge) remind(ctx context.Context, t ident.Tenant, res campaign.Result) {
+	res.Transitions = nil
+	b.announce(ctx, t, res)
+}
+
 // refresh publishes what a device's manifest topic holds now. It reads the store under the device's lock, so the last
 // message is never older than the last commit, however the callers were scheduled.
 func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {

@@ -59,6 +59,7 @@ type Bridge struct {
 	progress  *progress
 	slots     *slots
 	stats     counters
+	retries   map[job]time.Duration // after a failure; the engine's goroutine only
 }
 
 // New returns a bridge that does nothing yet.
@@ -81,7 +82,7 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), progress: newProgress(), slots: newSlots()}, nil
+	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), progress: newProgress(), slots: newSlots(), retries: map[job]time.Duration{}}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it

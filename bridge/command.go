@@ -233,10 +233,11 @@ func (c *call) mutate(ctx context.Context, fn func(campaign.Tx) (any, campaign.R
 		}
 		return box.put(tx, reply)
 	})
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return nil, problem(topics.ProblemDeadlinePassed, "the message expiry passed before the command could run")
-	}
 	if err != nil {
+		c.b.remind(ctx, c.tenant, res)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+			return nil, problem(topics.ProblemDeadlinePassed, "the message expiry passed before the command could run")
+		}
 		return nil, err
 	}
 	c.b.announce(ctx, c.tenant, res)

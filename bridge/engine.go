@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"fleetbridge/campaign"
@@ -16,8 +17,9 @@ const (
 	sliceSize = 256
 	// settle is how long the engine lets reports gather before it looks at their campaign.
 	settle = 25 * time.Millisecond
-	// retryEngine is when a campaign is looked at again after the store failed.
-	retryEngine = time.Second
+	// A campaign whose transaction failed is looked at again after minRetry, then twice as long each time.
+	minRetry = 100 * time.Millisecond
+	maxRetry = 10 * time.Second
 	// anchorLimit bounds the trust anchors of a tenant that a manifest is checked against.
 	anchorLimit = 500
 )
@@ -59,9 +61,14 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 		return nil
 	default:
 		b.o.Logger.Error("campaign could not be advanced", "tenant", j.tenant, "campaign", j.campaign, "err", err)
-		b.turns.want(j, now.Add(retryEngine))
+		b.retries[j] = min(max(2*b.retries[j], minRetry), maxRetry)
+		b.turns.want(j, now.Add(b.retries[j]))
+		b.progress.mark(j)
+		res.Campaigns = slices.DeleteFunc(res.Campaigns, func(c ident.Campaign) bool { return c == j.campaign }) // it has its turn
+		b.remind(ctx, j.tenant, res)
 		return nil
 	}
+	delete(b.retries, j)
 	b.announce(ctx, j.tenant, res)
 	switch {
 	case wake.Again:

@@ -249,6 +249,7 @@ func (f *fixture) run() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	b.TellEvery(5 * time.Millisecond)
 	f.bridge = b
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

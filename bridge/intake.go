@@ -84,6 +84,7 @@ func (b *Bridge) handleReport(ctx context.Context, a topics.Address, in link.Inb
 	})
 	if err != nil {
 		b.refuse(a, in, fmt.Errorf("record report %d: %w", rep.Seq, err))
+		b.remind(ctx, a.Tenant, res)
 		return
 	}
 	in.Ack.Done(link.Success) // durable: the commit above has returned
@@ -134,6 +135,7 @@ func (b *Bridge) handleHello(ctx context.Context, a topics.Address, in link.Inbo
 	})
 	if err != nil {
 		b.refuse(a, in, fmt.Errorf("record hello %d: %w", h.Seq, err))
+		b.remind(ctx, a.Tenant, res)
 		return
 	}
 	in.Ack.Done(link.Success)

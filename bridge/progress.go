@@ -14,8 +14,9 @@ import (
 const progressEvery = time.Second
 
 // progress remembers which campaigns have news, and when each was told last. It holds those that moved within the last
-// second only. Safe for concurrent use.
+// interval only. Safe for concurrent use.
 type progress struct {
+	every time.Duration // between two messages of one campaign
 	mu    sync.Mutex
 	marks map[job]*mark
 	kick  chan struct{}
@@ -27,7 +28,7 @@ type mark struct {
 }
 
 func newProgress() *progress {
-	return &progress{marks: map[job]*mark{}, kick: make(chan struct{}, 1)}
+	return &progress{every: progressEvery, marks: map[job]*mark{}, kick: make(chan struct{}, 1)}
 }
 
 // mark notes that j has news.
@@ -55,7 +56,7 @@ func (p *progress) take(now time.Time) (due []job, wait time.Duration) {
 	defer p.mu.Unlock()
 	wait = -1
 	for j, m := range p.marks {
-		next := m.told.Add(progressEvery)
+		next := m.told.Add(p.every)
 		switch {
 		case next.After(now):
 			if d := next.Sub(now); wait < 0 || d < wait {
