@@ -15,11 +15,13 @@ import (
 // settle is far longer than any of a device's waits in these tests; the bubble's clock jumps over it.
 const settle = 2 * time.Minute
 
+// wait lets the bubble's clock go on by d, and what then happens come to rest.
 func wait(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
+	synctest.Wait()
 }
 
 const happy = "received downloading downloading downloading downloaded installing rebooting installed"

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"fleetbridge/ident"
 	"fleetbridge/simulator"
 	"fleetbridge/topics"
 )
@@ -294,5 +293,3 @@ func run(t *testing.T, s *server, f *simulator.Fleet, do func(ctx context.Contex
 	s.wg.Wait()
 	synctest.Wait()
 }
-
-func mustTenant(s string) ident.Tenant { return ident.MustTenant(s) }

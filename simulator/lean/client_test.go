@@ -228,7 +228,9 @@ func TestKeepAlive(t *testing.T) {
 		c, p := connect(t, lean.Options{ClientID: "d", KeepAlive: 60 * time.Second})
 		start := time.Now()
 		var pings []time.Duration
+		done := make(chan struct{})
 		go func() {
+			defer close(done)
 			for range 3 {
 				if b := p.read(); string(b) != "\xc0\x00" {
 					t.Errorf("wrote % x", b)
@@ -242,6 +244,7 @@ func TestKeepAlive(t *testing.T) {
 		if _, err := c.Next(time.Time{}); err == nil || errors.Is(err, lean.ErrTimeout) {
 			t.Errorf("a server that answers no PINGREQ: %v", err)
 		}
+		<-done
 		if len(pings) != 3 || pings[0] != 30*time.Second || pings[2] != 90*time.Second || time.Since(start) != 150*time.Second {
 			t.Errorf("pings at %v, given up at %v", pings, time.Since(start))
 		}
