@@ -137,7 +137,7 @@ func provenReason(a Assignment) string {
 // isWord says whether t is a word that devices report.
 func isWord(t Trigger) bool {
 	_, ok := words[t]
-	return ok && t != Proven && t != HeldBefore
+	return ok && t != Proven
 }
 
 // merge returns base with the images of newer in place of its own, component by component.

@@ -68,7 +68,6 @@ var words = map[Trigger]State{
 	SaysFailed:      Failed,
 	SaysRejected:    Rejected,
 	Proven:          Confirmed,
-	HeldBefore:      Confirmed,
 }
 
 var atWork = with(words, map[Trigger]State{Overdue: Silent, Withdraw: Withdrawn, Deregister: Deregistered})
@@ -85,9 +84,9 @@ var transitions = map[State]map[Trigger]State{
 	Installing:  atWork,
 	Rebooting:   with(atWork, map[Trigger]State{RolledBack: Failed}),
 	Silent:      with(words, map[Trigger]State{Returned: Pending}),
-	Withdrawn:   {Proven: Confirmed, HeldBefore: Confirmed},
+	Withdrawn:   {Proven: Confirmed},
 	Confirmed:   {Changed: Reverted},
-	Reverted:    {Proven: Confirmed, HeldBefore: Confirmed},
+	Reverted:    {Proven: Confirmed},
 }
 
 func with(base, more map[Trigger]State) map[Trigger]State {
