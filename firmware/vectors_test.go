@@ -36,12 +36,18 @@ type vector struct {
 
 func (v vector) bytes(t *testing.T) []byte {
 	t.Helper()
-	b, err := hex.DecodeString(v.Envelope)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := unhex(t, v.Envelope)
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != v.SHA256 {
 		t.Fatalf("%s isn't the vector that was published", v.Name)
+	}
+	return b
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
@@ -93,11 +99,7 @@ func loadKeys(t testing.TB) map[string]cose.PublicKey {
 	readJSON(t, filepath.Join("testdata", "vectors", "keys.json"), &raw)
 	keys := map[string]cose.PublicKey{}
 	for name, h := range raw {
-		b, err := hex.DecodeString(h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := cose.ParseCOSEKey(b)
+		k, err := cose.ParseCOSEKey(unhex(t, h))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -172,8 +172,10 @@ func (k PrivateKey) Public() PublicKey {
 // String keeps the key out of logs.
 func (k PrivateKey) String() string { return "redacted" }
 
-// GoString keeps the key out of logs.
-func (k PrivateKey) GoString() string { return "redacted" }
+// Format keeps the key out of logs under every verb.
+func (k PrivateKey) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, k.String()) // the state keeps the error
+}
 
 // PEM returns the key as an unencrypted PKCS#8 PEM block; the caller writes it where only its owner can read.
 func (k PrivateKey) PEM() ([]byte, error) {
