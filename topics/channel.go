@@ -49,7 +49,8 @@ type ChannelSpec struct {
 	Channel Channel
 	// Pattern is the topic with its variable levels in braces. The reply channel may have up to MaxTail more levels.
 	Pattern string
-	// QoS is the highest that the contract uses; lower is always allowed.
+	// QoS is the highest that the contract uses; lower is always allowed. The embedded broker grants 0 to every
+	// subscriber: nothing is lost by it, since each channel has its own way to ask again.
 	QoS byte
 	// Retained says that the topic has a state, which a later subscriber gets at once.
 	Retained bool
@@ -67,7 +68,7 @@ type ChannelSpec struct {
 var Channels = []ChannelSpec{
 	{ChannelHello, "fleet/v1/{tenant}/device/{device}/hello", 1, false, MaxHelloBody, Hello{},
 		[]Role{RoleDevice}, []Role{RoleOperator, RoleViewer}, "What a device says of itself after each connect."},
-	{ChannelManifest, "fleet/v1/{tenant}/device/{device}/manifest", 0, true, MaxBody, nil,
+	{ChannelManifest, "fleet/v1/{tenant}/device/{device}/manifest", 1, true, MaxBody, nil,
 		nil, []Role{RoleDevice, RoleOperator, RoleViewer}, "The exact signed SUIT envelope that a device shall install; empty: nothing to do."},
 	{ChannelReport, "fleet/v1/{tenant}/device/{device}/report", 1, false, MaxReportBody, Report{},
 		[]Role{RoleDevice}, []Role{RoleOperator, RoleViewer}, "A device's acknowledgement on one manifest, durable when PUBACK arrives."},
@@ -81,7 +82,7 @@ var Channels = []ChannelSpec{
 		nil, []Role{RoleDevice, RoleOperator, RoleViewer}, "Reserved: a short-lived grant to install, where a campaign asks for it."},
 	{ChannelCommand, "fleet/v1/{tenant}/command/{noun}/{verb}", 1, false, MaxBody, nil,
 		[]Role{RoleOperator, RoleViewer, RoleAdmin}, []Role{RoleOperator, RoleViewer}, "A backend's request."},
-	{ChannelReply, "fleet/v1/{tenant}/reply/{client}", 0, false, MaxBody, nil,
+	{ChannelReply, "fleet/v1/{tenant}/reply/{client}", 1, false, MaxBody, nil,
 		nil, []Role{RoleOperator, RoleViewer, RoleAdmin}, "The answer to a request, for the client that sent it."},
 	{ChannelProgress, "fleet/v1/{tenant}/campaign/{campaign}/progress", 0, true, MaxBody, Progress{},
 		nil, []Role{RoleOperator, RoleViewer}, "Where a campaign stands, at most once a second."},

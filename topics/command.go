@@ -216,8 +216,8 @@ type (
 		Campaign    ident.Campaign `json:"campaign" cbor:"1,keyasint"`
 		Description string         `json:"description,omitempty" cbor:"2,keyasint,omitempty"`
 		Manifest    ident.Digest   `json:"manifest" cbor:"3,keyasint"`
-		Selection   Selection      `json:"selection" cbor:"4,keyasint"`
-		Policy      Policy         `json:"policy" cbor:"5,keyasint"`
+		Selection   Selection      `json:"selection,omitzero" cbor:"4,keyasint,omitzero"`
+		Policy      Policy         `json:"policy,omitzero" cbor:"5,keyasint,omitzero"`
 	}
 	// Selection names devices: those listed, or all that carry the labels; with neither, every device whose vendor and
 	// class are the manifest's.
