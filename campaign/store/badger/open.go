@@ -30,6 +30,7 @@ func openDB(o Options, log *slog.Logger) (db *kv.DB, err error) {
 		WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).
 		WithMetricsEnabled(false). // they are process-wide expvars
+		WithChecksumVerificationMode(options.OnBlockRead).
 		WithLogger(logger{log})
 	if o.InMemory {
 		opt = opt.WithDir("").WithValueDir("")
@@ -40,6 +41,11 @@ func openDB(o Options, log *slog.Logger) (db *kv.DB, err error) {
 			db, err = nil, fmt.Errorf("database is damaged: %v", p)
 		}
 	}()
+	if !o.InMemory {
+		if err := checkTables(o.Dir); err != nil {
+			return nil, err
+		}
+	}
 	db, err = kv.Open(opt)
 	if err != nil && strings.Contains(err.Error(), "directory lock") {
 		// Badger has no sentinel for it.

@@ -77,14 +77,17 @@ type overlay struct {
 	sorted []string // keys of data in order; may hold keys that were rolled back
 	fresh  []string // keys written since sorted was made
 	undo   []undo   // of the function that runs
+
+	fronts    fronts
+	frontUndo []frontUndo // of the function that runs
 }
 
-func newOverlay(base source) *overlay {
-	return &overlay{base: base, data: map[string]entry{}}
+func newOverlay(base source, f fronts) *overlay {
+	return &overlay{base: base, data: map[string]entry{}, fronts: f}
 }
 
 // begin starts a function: rollback comes back to here.
-func (o *overlay) begin() { o.undo = o.undo[:0] }
+func (o *overlay) begin() { o.undo, o.frontUndo = o.undo[:0], o.frontUndo[:0] }
 
 // rollback takes back everything since begin.
 func (o *overlay) rollback() {
@@ -97,14 +100,25 @@ func (o *overlay) rollback() {
 			delete(o.data, u.key)
 		}
 	}
-	o.undo = o.undo[:0]
+	for _, u := range slices.Backward(o.frontUndo) {
+		if u.had {
+			o.fronts[u.prefix] = u.old
+		} else {
+			delete(o.fronts, u.prefix)
+		}
+	}
+	o.begin()
 }
 
 // cost is at least what Badger counts for an entry.
 func cost(key string, e entry) int64 { return int64(len(key) + len(e.val) + 24) }
 
 // put keeps val; its caller does not use it afterwards.
-func (o *overlay) put(key, val []byte) { o.set(string(key), entry{val: val}) }
+func (o *overlay) put(key, val []byte) {
+	k := string(key)
+	o.set(k, entry{val: val})
+	o.written(k)
+}
 
 func (o *overlay) delete(key []byte) { o.set(string(key), entry{del: true}) }
 
@@ -134,7 +148,7 @@ func (o *overlay) get(key []byte, fn func([]byte) error) (bool, error) {
 func (o *overlay) window(prefix, from []byte) []string {
 	if len(o.fresh) > 0 {
 		slices.Sort(o.fresh)
-		o.sorted = merge(o.sorted, o.fresh)
+		o.sorted = union(o.sorted, o.fresh)
 		o.fresh = o.fresh[:0]
 	}
 	p, f := string(prefix), string(from)
@@ -143,8 +157,8 @@ func (o *overlay) window(prefix, from []byte) []string {
 	return keys[:end]
 }
 
-// merge merges two sorted lists into a new one without repeats.
-func merge(a, b []string) []string {
+// union merges two sorted lists into a new one without repeats.
+func union(a, b []string) []string {
 	out := make([]string, 0, len(a)+len(b))
 	add := func(s string) {
 		if n := len(out); n == 0 || out[n-1] != s {
@@ -170,6 +184,14 @@ func merge(a, b []string) []string {
 }
 
 func (o *overlay) scan(prefix, from []byte, keysOnly bool, fn func(key, val []byte) (bool, error)) error {
+	if keysOnly && bytes.Equal(prefix, from) && frontPrefix(string(prefix)) == string(prefix) {
+		return o.queue(prefix, fn)
+	}
+	return o.merge(prefix, from, keysOnly, fn)
+}
+
+// merge is scan of base and writes together.
+func (o *overlay) merge(prefix, from []byte, keysOnly bool, fn func(key, val []byte) (bool, error)) error {
 	keys := o.window(prefix, from)
 	if bytes.Compare(from, prefix) < 0 {
 		from = prefix

@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// spaceInterval is how old a measurement of the free space may be.
-const spaceInterval = 100 * time.Millisecond
+// spaceEvery is how old a measurement of the free space may be.
+const spaceEvery = 100 * time.Millisecond
 
 // space watches the free space of the store's file system.
 type space struct {
-	dir  string
-	min  uint64 // 0: not watched
-	free func(string) (uint64, error)
+	dir   string
+	min   uint64 // 0: not watched
+	free  func(string) (uint64, error)
+	every time.Duration
 
 	mu   sync.Mutex
 	last time.Time
@@ -21,7 +22,7 @@ type space struct {
 }
 
 func newSpace(o Options) *space {
-	s := &space{dir: o.Dir, free: o.Free}
+	s := &space{dir: o.Dir, free: o.Free, every: spaceEvery}
 	if s.free == nil {
 		s.free = freeSpace
 	}
@@ -43,7 +44,7 @@ func (s *space) check(now time.Time) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if since := now.Sub(s.last); !s.last.IsZero() && since >= 0 && since < spaceInterval {
+	if since := now.Sub(s.last); !s.last.IsZero() && since >= 0 && since < s.every {
 		return s.err
 	}
 	s.last = now

@@ -3,6 +3,7 @@ package badger
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -166,7 +167,7 @@ func (t *tx) PutAssignment(tn ident.Tenant, a campaign.Assignment) error {
 	if err := t.named("assignment", tn, a.Campaign, a.Device); err != nil {
 		return err
 	}
-	if a.Wave < 0 || a.Wave > maxWave || a.State == "" {
+	if a.Wave < 0 || a.Wave > maxWave || a.State == "" || strings.Contains(string(a.State), "\x00") {
 		return t.fail(fmt.Errorf("put assignment of %s in %s: wave %d, state %q: %w", a.Device, a.Campaign, a.Wave, a.State, errRecord))
 	}
 	k := assignmentKey(tn, a.Campaign, a.Device)

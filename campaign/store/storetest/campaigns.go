@@ -294,9 +294,9 @@ func testModel(t *testing.T, s campaign.Store) {
 					if err := tx.PutAssignment(tn, a); err != nil {
 						return err
 					}
-					if err := AuditCampaign(tx, tn, c); err != nil {
-						return err
-					}
+				}
+				if err := AuditCampaign(tx, tn, c); err != nil {
+					return err
 				}
 				if fail {
 					return errMine

@@ -1,0 +1,45 @@
+package badger
+
+import (
+	"runtime"
+
+	kv "github.com/dgraph-io/badger/v4"
+)
+
+// OnCommit lets test decide on a commit before it happens (nil: go on) or after it was made. To be called before any
+// Update.
+func (s *Store) OnCommit(before, after func() error) {
+	s.write = func(txn *kv.Txn) error {
+		if err := before(); err != nil {
+			return err
+		}
+		if err := txn.Commit(); err != nil {
+			return err
+		}
+		return after()
+	}
+}
+
+// MeasureAlways makes every check of the free space measure it. To be called before any Update.
+func (s *Store) MeasureAlways() { s.space.every = 0 }
+
+// SetVersion writes a schema version.
+func (s *Store) SetVersion(v string) error {
+	return s.db.Update(func(txn *kv.Txn) error { return txn.Set(schemaKey, []byte(v)) })
+}
+
+// HardBytes is what one transaction holds.
+func (s *Store) HardBytes() int64 { return s.limit.hardBytes }
+
+// Queued returns a channel that is closed once n callers more than now wait in the queue. To be called while the
+// committer is held by a function.
+func (s *Store) Queued(n int) <-chan struct{} {
+	want, done := len(s.queue)+n, make(chan struct{})
+	go func() {
+		for len(s.queue) < want {
+			runtime.Gosched()
+		}
+		close(done)
+	}()
+	return done
+}
