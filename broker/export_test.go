@@ -6,3 +6,9 @@ func Serving(b *Broker) bool {
 	defer b.intake.mu.Unlock()
 	return b.intake.handler != nil
 }
+
+// MochiClients is how many clients mochi has in its map.
+func MochiClients(b *Broker) int { return b.server.Clients.Len() }
+
+// MochiRetained is how many messages mochi retains; it must be none.
+func MochiRetained(b *Broker) int { return b.server.Topics.Retained.Len() }

@@ -107,6 +107,9 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	for i := range pk.Filters {
 		f := &pk.Filters[i]
 		f.Filter, f.Qos = strings.Clone(f.Filter), 0
+		if checkFilter(f.Filter) != nil {
+			continue // OnACLCheck denies it
+		}
 		if h.b.o.Access.MaySubscribe(c.principal, f.Filter) != nil {
 			if h.allowed(c, f.Filter, false) {
 				// OnACLCheck takes an exact filter for a delivery, and would let it pass.
