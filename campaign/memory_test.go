@@ -246,10 +246,22 @@ type world struct {
 	moves []campaign.Transition
 	check campaign.Checker
 	slice int
+	woken map[ident.Campaign]bool // campaigns that results named
+	lose  func() loss             // what a crash takes from the next step; nil: nothing ever
+	lost  loss                    // what it took from the last one
 }
 
+// loss is what a crash takes.
+type loss int
+
+const (
+	nothing loss = iota
+	commit       // the step ran, and nothing of it is there
+	words        // it is durable, and nothing was said
+)
+
 func newWorld(t fataler) *world {
-	return &world{t: t, m: newMemory(), now: start, topic: map[ident.Device]ident.Digest{}, slice: 100,
+	return &world{t: t, m: newMemory(), now: start, topic: map[ident.Device]ident.Digest{}, slice: 100, woken: map[ident.Campaign]bool{},
 		check: func(campaign.Reader, firmware.Manifest) error { return nil }}
 }
 
@@ -265,7 +277,18 @@ func (w *world) update(step func(campaign.Tx) (campaign.Result, error)) campaign
 	if err != nil {
 		w.t.Fatalf("step: %v", err)
 	}
-	w.m = tx
+	if w.lost = nothing; w.lose != nil {
+		w.lost = w.lose()
+	}
+	if w.lost != commit {
+		w.m = tx
+	}
+	if w.lost != nothing {
+		return campaign.Result{}
+	}
+	for _, c := range res.Campaigns {
+		w.woken[c] = true
+	}
 	for _, o := range res.Offers {
 		w.topic[o.Device] = o.Manifest
 	}

@@ -1,0 +1,404 @@
+package campaign_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"fleetbridge/campaign"
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+)
+
+// model is a world in which anything happens in any order: devices say true, false, late and repeated things, time
+// jumps, people start, pause and stop campaigns, and the server crashes between any two lines that matter.
+type model struct {
+	*world
+	rt        *rapid.T
+	manifests []firmware.Manifest
+	devices   []string
+	ids       []ident.Campaign
+	timers    map[ident.Campaign]time.Time
+	sent      map[string][]campaign.Report
+	last      map[key]campaign.Assignment
+	ended     map[ident.Campaign]campaign.Campaign
+	totals    map[ident.Campaign]uint64
+}
+
+// edges are the pairs of states that the table joins.
+func edges() map[[2]campaign.State]bool {
+	out := map[[2]campaign.State]bool{}
+	for _, s := range campaign.States {
+		for _, tr := range campaign.Triggers {
+			if to, ok := campaign.Next(s, tr); ok {
+				out[[2]campaign.State{s, to}] = true
+			}
+		}
+	}
+	return out
+}
+
+func TestModel(t *testing.T) {
+	legal := edges()
+	stopped := map[campaign.Outcome]int{}
+	seen := map[campaign.State]int{}
+	rapid.Check(t, func(rt *rapid.T) {
+		m := newModel(rt)
+		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
+			m.act()
+			m.settle()
+			m.inspect()
+		}
+		m.finish()
+		for _, tr := range m.moves {
+			if !legal[[2]campaign.State{tr.From, tr.To}] {
+				rt.Fatalf("%s moved from %s to %s", tr.Device, tr.From, tr.To)
+			}
+			seen[tr.To]++
+		}
+		for _, c := range m.ids {
+			stopped[m.campaign(c).Outcome]++
+		}
+	})
+	t.Logf("outcomes %v, moves to %v", stopped, seen)
+	for _, s := range campaign.States[1:] {
+		if seen[s] == 0 {
+			t.Errorf("nothing ever moved to %s: the model does not reach it", s)
+		}
+	}
+	for _, o := range []campaign.Outcome{campaign.Succeeded, campaign.AutoStopped, campaign.UserStopped, campaign.Expired} {
+		if stopped[o] == 0 {
+			t.Errorf("no campaign ended %s: the model does not reach it", o)
+		}
+	}
+}
+
+func newModel(rt *rapid.T) *model {
+	m := &model{world: newWorld(rt), rt: rt, devices: names(5), timers: map[ident.Campaign]time.Time{},
+		sent: map[string][]campaign.Report{}, last: map[key]campaign.Assignment{},
+		ended: map[ident.Campaign]campaign.Campaign{}, totals: map[ident.Campaign]uint64{}}
+	m.slice = rapid.IntRange(1, 4).Draw(rt, "slice")
+	m.manifests = []firmware.Manifest{m.manifest("v2"), m.manifest("v3"), m.second("config")}
+	m.register(m.devices...)
+	m.lose = func() loss {
+		return rapid.SampledFrom([]loss{nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, commit, words}).Draw(rt, "loss")
+	}
+	return m
+}
+
+func (m *model) act() {
+	rt := m.rt
+	d := rapid.SampledFrom(m.devices).Draw(rt, "device")
+	switch rapid.SampledFrom([]string{"report", "report", "report", "report", "again", "hello", "hello", "time", "time", "start", "stop", "pause", "registry"}).Draw(rt, "action") {
+	case "report":
+		m.someReport(d)
+	case "again":
+		if list := m.sent[d]; len(list) > 0 {
+			r := rapid.SampledFrom(list).Draw(rt, "old")
+			m.update(func(tx campaign.Tx) (campaign.Result, error) {
+				return campaign.ApplyReport(tx, m.now, acme, device(d), r)
+			})
+		}
+	case "hello":
+		digests := []ident.Digest{factory, {}, m.manifests[0].Payload, m.manifests[1].Payload}
+		m.hello(d, rapid.SampledFrom(digests).Draw(rt, "image"), rapid.Uint64Range(0, 9).Draw(rt, "boot"))
+	case "time":
+		m.pass()
+	case "start":
+		m.someCampaign()
+	case "stop":
+		if len(m.ids) > 0 {
+			c := rapid.SampledFrom(m.ids).Draw(rt, "campaign")
+			if slices.Contains(campaign.Phases[m.campaign(c).Phase], campaign.Stopping) {
+				m.stop(c)
+			}
+		}
+	case "pause":
+		m.togglePause()
+	case "registry":
+		if _, there := m.m.devices[device(d)]; there && rapid.Bool().Draw(rt, "remove") {
+			delete(m.m.devices, device(d))
+		} else {
+			m.register(d)
+		}
+	}
+	m.restart()
+}
+
+func (m *model) someReport(d string) {
+	rt := m.rt
+	man := rapid.SampledFrom(m.manifests).Draw(rt, "manifest")
+	word := rapid.SampledFrom([]string{"received", "deferred", "downloading", "downloaded", "installing", "rebooting",
+		"installed", "installed", "failed", "rejected", "levitating"}).Draw(rt, "word")
+	m.seq++
+	r := campaign.Report{Seq: m.seq, Manifest: man.Digest, State: word, Boot: rapid.Uint64Range(0, 9).Draw(rt, "boot")}
+	switch rapid.IntRange(0, 3).Draw(rt, "measured") {
+	case 0:
+		r.Installed = []campaign.Image{{Component: man.Component, Digest: man.Payload}}
+	case 1:
+		r.Installed = []campaign.Image{{Component: man.Component, Digest: factory}}
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "late") > 0 { // one in four arrives later, if at all
+		m.update(func(tx campaign.Tx) (campaign.Result, error) {
+			return campaign.ApplyReport(tx, m.now, acme, device(d), r)
+		})
+	}
+	m.sent[d] = append(m.sent[d], r)
+}
+
+// pass lets time go to the next timer, or by a while.
+func (m *model) pass() {
+	var next time.Time
+	for _, at := range m.timers {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	if next.IsZero() || rapid.IntRange(0, 3).Draw(m.rt, "jump") == 0 {
+		next = m.now.Add(time.Duration(rapid.IntRange(1, 200).Draw(m.rt, "hours")) * time.Hour)
+	}
+	if next.After(m.now) {
+		m.now = next
+	}
+	m.wakeTimers()
+}
+
+func (m *model) wakeTimers() {
+	for c, at := range m.timers {
+		if !at.After(m.now) {
+			m.woken[c] = true
+		}
+	}
+}
+
+func (m *model) someCampaign() {
+	if len(m.ids) == 6 {
+		return
+	}
+	rt := m.rt
+	p := campaign.PolicyDefaults()
+	p.InFlight = rapid.IntRange(0, 3).Draw(rt, "in flight")
+	p.MinSample = rapid.IntRange(1, 4).Draw(rt, "sample")
+	p.SuccessPercent = float64(rapid.SampledFrom([]int{0, 50, 100}).Draw(rt, "success"))
+	p.FailurePercent = float64(rapid.SampledFrom([]int{40, 100}).Draw(rt, "failure"))
+	p.SilentPercent = float64(rapid.SampledFrom([]int{40, 100}).Draw(rt, "silent"))
+	p.Deadlines[campaign.Offered] = 2 * time.Hour
+	p.Waves = []campaign.Wave{{Count: rapid.IntRange(1, 5).Draw(rt, "first")}, {Percent: 50}}
+	if rapid.Bool().Draw(rt, "short") {
+		p.Within = 100 * time.Hour
+	}
+	m.woken[m.orNothing(m.manifests[rapid.IntRange(0, 2).Draw(rt, "manifest")], p)] = true
+}
+
+// orNothing creates and starts a campaign whatever the crashes take, as a backend that repeats itself would.
+func (m *model) orNothing(man firmware.Manifest, p campaign.Policy) ident.Campaign {
+	lose := m.lose
+	m.lose = nil
+	defer func() { m.lose = lose }()
+	c := m.create(fmt.Sprintf("c%d", len(m.ids)), man, p)
+	m.ids = append(m.ids, c)
+	return c
+}
+
+func (m *model) togglePause() {
+	if len(m.ids) == 0 {
+		return
+	}
+	c := m.campaign(rapid.SampledFrom(m.ids).Draw(m.rt, "campaign"))
+	switch c.Phase {
+	case campaign.Active:
+		c.Phase = campaign.Paused
+	case campaign.Paused:
+		c.Phase = campaign.Active
+	default:
+		return
+	}
+	c.Revision++
+	m.m.campaigns[c.ID] = c
+	m.woken[c.ID] = true
+}
+
+// restart is what the server does at its start, if a crash came: topics as the store says, every campaign looked at.
+func (m *model) restart() {
+	if m.lost == nothing {
+		return
+	}
+	m.lost = nothing
+	m.topic = map[ident.Device]ident.Digest{}
+	for d, work := range m.m.works {
+		if l, ok := work.Shown(); ok {
+			m.topic[d] = l.Manifest
+		}
+	}
+	lose := m.lose
+	m.lose = nil
+	if fixed := m.sweep(); len(fixed) != 0 {
+		m.rt.Fatalf("a crash left something to mend: %v", fixed)
+	}
+	m.lose = lose
+	for _, c := range m.ids {
+		m.woken[c] = true
+	}
+}
+
+// settle advances those that were woken, and only those, until none wants more.
+func (m *model) settle() {
+	for range 3000 {
+		if len(m.woken) == 0 {
+			return
+		}
+		for _, c := range m.ids {
+			if !m.woken[c] {
+				continue
+			}
+			delete(m.woken, c)
+			wake := m.advance(c)
+			if m.lost != nothing {
+				m.restart()
+				continue
+			}
+			if wake.Again {
+				m.woken[c] = true
+			} else if delete(m.woken, c); wake.At.IsZero() {
+				delete(m.timers, c)
+			} else {
+				m.timers[c] = wake.At
+			}
+		}
+	}
+	m.rt.Fatalf("campaigns never rest: %v", m.woken)
+}
+
+// finish leaves the fleet alone: every campaign must come to its end by the clock.
+func (m *model) finish() {
+	for _, c := range m.ids {
+		if cp := m.campaign(c); cp.Phase == campaign.Paused {
+			cp.Phase = campaign.Active
+			m.m.campaigns[c] = cp
+		}
+		m.woken[c] = true
+	}
+	for range 20_000 {
+		m.settle()
+		if !slices.ContainsFunc(m.ids, func(c ident.Campaign) bool { return m.campaign(c).Phase.Running() }) {
+			m.inspect()
+			if len(m.topic) != 0 {
+				m.rt.Fatalf("all campaigns have stopped, and topics show %v", m.topic)
+			}
+			return
+		}
+		var next time.Time
+		for _, at := range m.timers {
+			if next.IsZero() || at.Before(next) {
+				next = at
+			}
+		}
+		if !next.After(m.now) {
+			m.rt.Fatalf("a campaign is running and waits for nothing: timers %v", m.timers)
+		}
+		m.now = next
+		m.wakeTimers()
+	}
+	m.rt.Fatalf("campaigns do not end")
+}
+
+// inspect checks every promise on the records as they stand.
+func (m *model) inspect() {
+	for d, work := range m.m.works {
+		m.inspectWork(d, work)
+	}
+	for k, a := range m.m.assignments {
+		m.inspectAssignment(k, a)
+	}
+	for _, c := range m.ids {
+		m.inspectCampaign(m.campaign(c))
+	}
+}
+
+func (m *model) inspectWork(d ident.Device, work campaign.Work) {
+	for i, l := range work.Live {
+		a := m.m.assignments[key{l.Campaign, d}]
+		if !a.State.Live() || a.Manifest != l.Manifest || a.Component != l.Component {
+			m.rt.Fatalf("%s: slot %v, assignment %+v", d, l, a)
+		}
+		if slices.ContainsFunc(work.Live[i+1:], func(o campaign.Live) bool { return o.Component == l.Component }) {
+			m.rt.Fatalf("%s: two live manifests for one component: %v", d, work.Live)
+		}
+		if !slices.Contains(work.Recent, l) {
+			m.rt.Fatalf("%s: live and not recent: %v", d, work)
+		}
+	}
+	for _, c := range work.Waiting {
+		if a := m.m.assignments[key{c, d}]; a.State != campaign.Pending || !a.Waiting {
+			m.rt.Fatalf("%s: %s is in the queue, its assignment is %+v", d, c, a)
+		}
+	}
+	shown, ok := work.Shown()
+	if topic, there := m.topic[d]; ok != there || topic != shown.Manifest {
+		m.rt.Fatalf("%s: topic shows %v, should show %v", d, topic, shown)
+	}
+}
+
+func (m *model) inspectAssignment(k key, a campaign.Assignment) {
+	work := m.m.works[k.d]
+	slot := campaign.Live{Component: a.Component, Manifest: a.Manifest, Campaign: a.Campaign}
+	if a.State.Live() != slices.Contains(work.Live, slot) {
+		m.rt.Fatalf("%s is %s, slots %v", k.d, a.State, work.Live)
+	}
+	if a.State.Live() == a.Due().IsZero() {
+		m.rt.Fatalf("%s is %s and due %v", k.d, a.State, a.Due())
+	}
+	if a.Waiting {
+		busy := slices.ContainsFunc(work.Live, func(l campaign.Live) bool { return l.Component == a.Component })
+		if a.State != campaign.Pending || !busy || !slices.Contains(work.Waiting, k.c) {
+			m.rt.Fatalf("%s waits in state %s, busy %v, queue %v", k.d, a.State, busy, work.Waiting)
+		}
+	}
+	if len(a.Path) == 0 || a.Path[len(a.Path)-1].State != a.State || len(a.Path) > campaign.MaxPath {
+		m.rt.Fatalf("%s is %s, path %v", k.d, a.State, a.Path)
+	}
+	was, ok := m.last[k]
+	m.last[k] = a
+	if !ok {
+		return
+	}
+	final := []campaign.State{campaign.Failed, campaign.Rejected, campaign.Skipped, campaign.Deregistered}
+	if slices.Contains(final, was.State) && was.State != a.State {
+		m.rt.Fatalf("%s went from %s to %s", k.d, was.State, a.State)
+	}
+	if a.Seq < was.Seq || a.Reports < was.Reports || a.Offers < was.Offers || a.Wave != was.Wave || a.Order != was.Order {
+		m.rt.Fatalf("%s went back from %+v to %+v", k.d, was, a)
+	}
+}
+
+func (m *model) inspectCampaign(c campaign.Campaign) {
+	n, err := m.m.Counts(acme, c.ID)
+	if err != nil {
+		m.rt.Fatalf("counts: %v", err)
+	}
+	if c.Phase == campaign.Active || c.Phase == campaign.Stopped {
+		if total, ok := m.totals[c.ID]; ok && total != n.Total() {
+			m.rt.Fatalf("%s had %d assignments, has %d", c.ID, total, n.Total())
+		}
+		m.totals[c.ID] = n.Total()
+	}
+	if c.Phase == campaign.Stopped {
+		if c.Outcome == "" || c.StoppedAt.IsZero() || n.Of(campaign.Pending) != 0 {
+			m.rt.Fatalf("stopped: %+v, %v", c, n)
+		}
+		if was, ok := m.ended[c.ID]; ok && (was.Outcome != c.Outcome || was.Reason != c.Reason || was.Revision != c.Revision) {
+			m.rt.Fatalf("the end of %s changed from %+v to %+v", c.ID, was, c)
+		}
+		m.ended[c.ID] = c
+	}
+	// Nobody was forgotten: a campaign that no result and no timer woke has nothing to do now.
+	if tx := m.m.clone(); c.Phase.Running() {
+		writes := tx.writes
+		if _, wake, err := campaign.Advance(tx, m.now, acme, c.ID, m.check, m.slice); err != nil || tx.writes != writes || wake.Again {
+			m.rt.Fatalf("%s has work that nobody woke it for: wake %+v, %d writes, %v", c.ID, wake, tx.writes-writes, err)
+		}
+	}
+}
