@@ -1,0 +1,43 @@
+# Everything a developer runs. `make check` is what must be green before a commit is shared.
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+VERSION  ?= 0.1.0-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test race fuzz lint bench check
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+demo: build ## a server, 200 devices that misbehave, a campaign in three waves
+	bin/fleetbridge demo
+
+build: ## the binary, bin/fleetbridge
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/fleetbridge ./cmd/fleetbridge
+
+test: ## all tests; those that need mosquitto skip where it is missing
+	$(GO) test ./...
+
+race: ## the tests under the race detector (needs a C compiler), without the long ones
+	$(GO) test -race -short ./...
+
+fuzz: ## each fuzzer for FUZZTIME
+	@set -e; n=0; \
+	for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "fuzz $$name in $$(dirname $$file)"; n=$$((n+1)); \
+			$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file); \
+		done; \
+	done; \
+	test $$n -gt 0 || { echo "no fuzzer found"; exit 1; }
+
+lint: ## gofmt, go vet, staticcheck (its version is pinned in tools/go.mod)
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$$($(GO) -C tools tool -n staticcheck) ./...
+
+bench: ## the benchmarks, BENCH=regexp
+	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+check: lint test race ## lint, test and race
