@@ -30,6 +30,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"small chunks", func(c *simulator.Config) { c.ChunkSize = topics.MinChunk - 1 }, simulator.ErrConfig},
 		{"large chunks", func(c *simulator.Config) { c.ChunkSize = topics.MaxChunk + 1 }, simulator.ErrConfig},
 		{"large window", func(c *simulator.Config) { c.Window = topics.MaxWindow + 1 }, simulator.ErrConfig},
+		{"large fetch", func(c *simulator.Config) { c.Window, c.ChunkSize = 1024, 4097 }, simulator.ErrConfig},
 		{"negative rate", func(c *simulator.Config) { c.Timing.SlowRate = -1 }, simulator.ErrConfig},
 		{"a device twice", func(c *simulator.Config) { c.Devices = append(c.Devices, c.Devices[0]) }, simulator.ErrConfig},
 		{"a nameless device", func(c *simulator.Config) { c.Devices[0] = simulator.Identity{} }, simulator.ErrConfig},
