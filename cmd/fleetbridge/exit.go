@@ -107,7 +107,7 @@ func (a *app) printError(err error) {
 		return
 	}
 	fmt.Fprintf(a.stderr, "error: %v\n", err)
-	if isProblem {
+	if isProblem && len(p.Errors) > 1 { // a single one is in the detail
 		for _, e := range p.Errors {
 			fmt.Fprintf(a.stderr, "  %s: %s\n", e.Pointer, e.Detail)
 		}
