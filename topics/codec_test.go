@@ -101,7 +101,7 @@ func TestDeterministicCBOR(t *testing.T) {
 }
 
 // The attacks on decoders. Each must be refused as malformed, whatever message is expected.
-func malformed(t *testing.T) map[string][]byte {
+func malformed(t testing.TB) map[string][]byte {
 	t.Helper()
 	unhex := func(s string) []byte {
 		b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))

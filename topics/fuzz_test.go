@@ -3,6 +3,8 @@ package topics_test
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -30,6 +32,16 @@ func seed[T any](f *testing.F) {
 	}
 	if n == 0 {
 		f.Fatalf("no sample of %T", *new(T))
+	}
+	seedMalformed(f)
+}
+
+func seedMalformed(f *testing.F) {
+	f.Helper()
+	for _, b := range malformed(f) {
+		if len(b) < 1<<10 {
+			f.Add(b)
+		}
 	}
 }
 
@@ -92,6 +104,7 @@ func FuzzCommand(f *testing.F) {
 			}
 		}
 	}
+	seedMalformed(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if id := topics.RequestID(b); len(id) > topics.MaxRequestID {
 			t.Fatalf("request_id of %d bytes", len(id))
@@ -117,4 +130,14 @@ func FuzzCommand(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCorpusIsThere fails when a fuzzer has lost its committed corpus, which go test would not say.
+func TestCorpusIsThere(t *testing.T) {
+	for _, name := range []string{"FuzzParse", "FuzzMaySubscribe", "FuzzHello", "FuzzReport", "FuzzFetch", "FuzzReceipt", "FuzzCommand"} {
+		list, err := os.ReadDir(filepath.Join("testdata", "fuzz", name))
+		if err != nil || len(list) < 7 {
+			t.Errorf("%s has %d files: %v", name, len(list), err)
+		}
+	}
 }
