@@ -149,7 +149,7 @@ func foreign(f file, imp string) string {
 		if !within(imp, mod) {
 			continue
 		}
-		if slices.Contains(who, "any") || slices.Contains(who, f.pkg) || f.test && slices.Contains(who, "tests") {
+		if slices.Contains(who, "any") || slices.Contains(who, f.pkg) || (f.test || f.suite) && slices.Contains(who, "tests") {
 			return ""
 		}
 		return "only for " + strings.Join(who, ", ")
@@ -192,6 +192,8 @@ func TestLawBites(t *testing.T) {
 		{"chance in a pure package", "firmware/cose/x.go", `import "crypto/rand"`, "not in a pure package"},
 		{"clock in a pure package", "campaign/x.go", "import \"time\"\nvar t = time.Now()", "time.Now"},
 		{"test library in a source", "topics/x.go", `import "github.com/google/go-cmp/cmp"`, "only for tests"},
+		{"test library in a contract suite", "link/linktest/x.go", `import "github.com/google/go-cmp/cmp"`, ""},
+		{"implementation in a contract suite", "campaign/store/storetest/x.go", `import "fleetbridge/campaign/store/badger"`, "does not point down"},
 		{"test library in a test", "topics/x_test.go", `import "github.com/google/go-cmp/cmp"`, ""},
 		{"files in a pure package's test", "topics/x_test.go", `import "os"`, ""},
 	}

@@ -15,13 +15,18 @@ import (
 
 const module = "fleetbridge"
 
+// suites are the packages of contract suites.
+var suites = []string{"campaign/store/storetest", "link/linktest"}
+
 // file is one Go source of the module.
 type file struct {
 	path string // from the root of the module, with slashes
 	pkg  string // folder; "" is the root
-	test bool
-	set  *token.FileSet
-	ast  *ast.File
+	test bool   // a _test.go file
+	// suite is a contract suite: code for tests that other packages' tests run.
+	suite bool
+	set   *token.FileSet
+	ast   *ast.File
 }
 
 func (f file) line(n ast.Node) int { return f.set.Position(n.Pos()).Line }
@@ -98,7 +103,7 @@ func parse(t *testing.T, rel string, src []byte) file {
 	if !found {
 		pkg = ""
 	}
-	return file{path: rel, pkg: pkg, test: strings.HasSuffix(rel, "_test.go"), set: set, ast: tree}
+	return file{path: rel, pkg: pkg, test: strings.HasSuffix(rel, "_test.go"), suite: slices.Contains(suites, pkg), set: set, ast: tree}
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {
