@@ -41,6 +41,10 @@ func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbo
 	}
 	b.stats.fetchErrors.Add(1)
 	p := problemOf(err)
+	if fields := (topics.FieldErrors)(nil); errors.As(err, &fields) {
+		p = topics.NewProblem(topics.ProblemFetchInvalid, fields.Error())
+		p.Errors = fields
+	}
 	if p.Status >= 500 {
 		b.o.Logger.Warn("chunks could not be served", "tenant", a.Tenant, "device", a.Device, "err", err)
 	}

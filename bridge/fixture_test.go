@@ -359,19 +359,17 @@ func (f *fixture) fails(want, noun, verb string, req any) *topics.Problem {
 func (f *fixture) upload(p topics.Principal, data []byte) ident.Digest {
 	f.t.Helper()
 	d := ident.SumDigest(data)
-	steps := []struct {
-		verb string
-		req  any
-	}{
-		{"begin", topics.PayloadBegin{Digest: d, Size: int64(len(data)), Name: "image.bin"}},
-		{"append", topics.PayloadAppend{Digest: d, Data: data}},
-		{"commit", topics.PayloadCommit{Digest: d}},
-	}
-	for _, s := range steps {
-		if p := f.do(command{p: p, noun: "payload", verb: s.verb}, s.req, nil); p != nil {
-			f.t.Fatalf("payload/%s: %v", s.verb, p)
+	send := func(verb string, req any) {
+		f.t.Helper()
+		if p := f.do(command{p: p, noun: "payload", verb: verb}, req, nil); p != nil {
+			f.t.Fatalf("payload/%s: %v", verb, p)
 		}
 	}
+	send("begin", topics.PayloadBegin{Digest: d, Size: int64(len(data)), Name: "image.bin"})
+	for off := 0; off < len(data); off += topics.MaxAppend {
+		send("append", topics.PayloadAppend{Digest: d, Offset: int64(off), Data: data[off:min(off+topics.MaxAppend, len(data))]})
+	}
+	send("commit", topics.PayloadCommit{Digest: d})
 	return d
 }
 

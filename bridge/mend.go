@@ -3,10 +3,14 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
 )
+
+// abandonedAfter is when an upload that got no byte is given up.
+const abandonedAfter = 7 * 24 * time.Hour
 
 // mendPage is how many records one step of mend looks at.
 const mendPage = 512
@@ -14,6 +18,11 @@ const mendPage = 512
 // mend is start-up, which is recovery: it clears slots that no live assignment holds, and gives every running campaign a
 // turn, which offers again what is overdue. It may be cut short and run again.
 func (b *Bridge) mend(ctx context.Context) error {
+	if n, err := b.o.Catalogue.Abandoned(b.o.Now().Add(-abandonedAfter)); err != nil {
+		b.o.Logger.Warn("abandoned uploads could not be removed", "err", err)
+	} else if n > 0 {
+		b.o.Logger.Info("abandoned uploads were removed", "uploads", n)
+	}
 	var after ident.Tenant
 	for {
 		var page []campaign.Tenant
