@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,6 +315,60 @@ func TestConcurrentUploads(t *testing.T) {
 	}
 	if got := files(t, dir); len(got) != 1 {
 		t.Errorf("files %v", got)
+	}
+}
+
+// Of clients that append at one offset at once, exactly one is told that its bytes are there.
+func TestConcurrentAppends(t *testing.T) {
+	c := open(t, t.TempDir(), firmware.CatalogueOptions{})
+	d := ident.SumDigest([]byte("payload"))
+	begin(t, c, d, 1<<20, 0)
+	for round := range int64(30) {
+		var won atomic.Int64
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range 8 {
+			wg.Go(func() {
+				<-start
+				_, err := c.Append(acme, d, round*1000, bytes.Repeat([]byte{byte(i)}, 1000))
+				if err == nil {
+					won.Add(1)
+				} else if !errors.Is(err, firmware.ErrOffset) {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if n := won.Load(); n != 1 {
+			t.Fatalf("round %d: %d of 8 appends at one offset succeeded, want 1", round, n)
+		}
+	}
+}
+
+// As many files stay open as the options say, no more and no fewer.
+func TestFilesKeptOpen(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, dir, firmware.CatalogueOptions{MaxOpen: 2})
+	for i := range 5 {
+		b := bytes.Repeat([]byte{byte(i)}, 10)
+		if got := read(t, c, acme, put(t, c, b)); !bytes.Equal(got, b) {
+			t.Errorf("read %x", got)
+		}
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc: ", err)
+	}
+	kept := 0
+	for _, fd := range fds {
+		// A descriptor may be gone by now; then it isn't ours.
+		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, filepath.Join(dir, acme.String())) {
+			kept++
+		}
+	}
+	if kept != 2 {
+		t.Errorf("%d files are open, want 2", kept)
 	}
 }
 

@@ -280,6 +280,37 @@ func TestVerifySequence(t *testing.T) {
 	}
 }
 
+// What Create wouldn't write, another author's tool may: it is refused when it comes signed.
+func TestVerifyProfileLimits(t *testing.T) {
+	a := newAuthor(t, "author-1", cose.ESP256)
+	d := spec().Payload
+	for name, c := range map[string]struct {
+		spoil func(i *suit.Image, sequence *uint64, text *suit.Text)
+		want  string
+	}{
+		"within":          {func(*suit.Image, *uint64, *suit.Text) {}, ""},
+		"sequence 0":      {func(_ *suit.Image, s *uint64, _ *suit.Text) { *s = 0 }, "unsupported"},
+		"size 0":          {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.Size = 0 }, "unsupported"},
+		"size of 2^63":    {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.Size = 1 << 63 }, "unsupported"},
+		"long version":    {func(_ *suit.Image, _ *uint64, t *suit.Text) { t.Version = strings.Repeat("1", 65) }, "unsupported"},
+		"http":            {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.URI = "http://fw.example/f" }, "unsupported"},
+		"payload inside":  {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.URI = "#fw" }, "unsupported"},
+		"another payload": {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.URI = firmware.PayloadURI(ident.SumDigest(nil)) }, "digest"},
+	} {
+		img := suit.Image{Vendor: spec().Vendor, Class: spec().Class, Component: suit.ComponentID{{0}}, Digest: d, Size: 7, URI: firmware.PayloadURI(d)}
+		sequence, text := uint64(1), suit.Text{Version: "1"}
+		c.spoil(&img, &sequence, &text)
+		b, err := suit.Build(sequence, img, text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		t.Run(name, func(t *testing.T) {
+			_, err := firmware.Verify(a.sign(t, b), []firmware.Anchor{a.Anchor}, at)
+			checkClass(t, err, c.want, verifyClasses)
+		})
+	}
+}
+
 func TestCreateRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(*firmware.Spec)

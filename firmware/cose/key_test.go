@@ -80,6 +80,8 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spki3 := append(public.SPKI(), 5, 0) // crypto/x509 takes a third item, here a NULL, in silence
+	spki3[1] += 2
 	edited := func(old, new string) []byte {
 		b := bytes.Replace(good, unhex(t, old), unhex(t, new), 1)
 		if bytes.Equal(b, good) {
@@ -95,6 +97,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 		"two PEM blocks":      append(public.PEM(), public.PEM()...),
 		"PEM of another type": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: public.SPKI()}),
 		"DER left over":       append(public.SPKI(), 0),
+		"SPKI of three items": spki3,
 		"5 KiB":               make([]byte, 5<<10),
 		"COSE_Key left over":  append(bytes.Clone(good), 0),
 		"other key type":      edited("a40102", "a40104"),

@@ -214,16 +214,17 @@ func (r *reader) skip(depth int) {
 		r.str(major, "string", len(r.b))
 	case majorArray, majorMap, majorTag:
 		_, n := r.head()
-		switch {
-		case major == majorTag:
+		items := 1 // in each of the n
+		switch major {
+		case majorMap:
+			items = 2
+		case majorTag:
 			n = 1
-		case n > uint64(len(r.b)): // also keeps 2*n from overflowing
-			r.fail(ErrMalformed, "ends too early")
-		case major == majorMap:
-			n *= 2
 		}
 		for i := uint64(0); i < n && r.err == nil; i++ {
-			r.skip(depth - 1)
+			for range items {
+				r.skip(depth - 1)
+			}
 		}
 	default:
 		r.head()
