@@ -35,8 +35,9 @@ type coseKey struct {
 	Y   cbor.ByteString `cbor:"-3,keyasint,omitempty"`
 }
 
+// The two modes are constants; a mistake in their options is returned by whoever uses them.
 var (
-	strictDec = mustDec(cbor.DecOptions{
+	strictDec, errDec = cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
 		TagsMd:            cbor.TagsForbidden,
@@ -44,8 +45,8 @@ var (
 		MaxNestedLevels:   4,
 		MaxArrayElements:  16,
 		MaxMapPairs:       16,
-	})
-	coreEnc = mustEnc(cbor.CoreDetEncOptions())
+	}.DecMode()
+	coreEnc, errEnc = cbor.CoreDetEncOptions().EncMode()
 )
 
 // ParseCOSEKey parses a COSE_Key in deterministic encoding that holds a public key of ours and nothing else; a private
@@ -53,6 +54,9 @@ var (
 func ParseCOSEKey(b []byte) (COSEKey, error) {
 	if len(b) > maxKey {
 		return COSEKey{}, fmt.Errorf("parse COSE_Key: %d bytes, at most %d: %w", len(b), maxKey, ErrKey)
+	}
+	if errDec != nil {
+		return COSEKey{}, fmt.Errorf("parse COSE_Key: %w", errDec)
 	}
 	var w coseKey
 	if err := strictDec.Unmarshal(b, &w); err != nil {
@@ -101,6 +105,9 @@ func (k COSEKey) Marshal() ([]byte, error) {
 	if k.Alg != 0 && k.Alg.Kind() != k.Key.Kind() {
 		return nil, fmt.Errorf("write COSE_Key: %s with a %s key: %w", k.Alg, k.Key.Kind(), ErrKey)
 	}
+	if errEnc != nil {
+		return nil, fmt.Errorf("write COSE_Key: %w", errEnc)
+	}
 	w := coseKey{KID: cbor.ByteString(k.KID), Alg: int64(k.Alg)}
 	switch k.Key.Kind() {
 	case Curve25519:
@@ -120,21 +127,4 @@ func (k COSEKey) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("write COSE_Key: %w: %w", ErrKey, err)
 	}
 	return b, nil
-}
-
-// mustDec and mustEnc build the package's two constant modes; only a mistake in the options above makes them panic.
-func mustDec(o cbor.DecOptions) cbor.DecMode {
-	m, err := o.DecMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
-}
-
-func mustEnc(o cbor.EncOptions) cbor.EncMode {
-	m, err := o.EncMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
 }
