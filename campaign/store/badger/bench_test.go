@@ -2,6 +2,7 @@ package badger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -181,10 +182,11 @@ func BenchmarkQueue(b *testing.B) {
 	}
 	b.ResetTimer()
 	for left := b.N; left > 0; {
+		var taken int
 		err := s.Update(b.Context(), func(tx campaign.Tx) error {
 			as, err := tx.InState(acme, c, campaign.Pending, campaign.Place{}, slice)
 			if err != nil || len(as) == 0 {
-				return fmt.Errorf("%d left, got %d: %w", left, len(as), err)
+				return errors.Join(err, errors.New("queue ended early"))
 			}
 			for _, a := range as {
 				a.State = campaign.Offered
@@ -192,11 +194,12 @@ func BenchmarkQueue(b *testing.B) {
 					return err
 				}
 			}
-			left -= len(as)
+			taken = len(as)
 			return nil
 		})
 		if err != nil {
 			b.Fatal(err)
 		}
+		left -= taken
 	}
 }

@@ -95,7 +95,7 @@ func (s *Store) run() {
 			go s.run() // a function ended this goroutine (runtime.Goexit); its callers have been answered
 		}
 	}()
-	f := fronts{}
+	m := newMemory()
 	var carry *request // did not fit into the batch before
 	for {
 		r := carry
@@ -113,7 +113,7 @@ func (s *Store) run() {
 			}
 			continue
 		}
-		carry = s.commitBatch(r, f)
+		carry = s.commitBatch(r, m)
 	}
 }
 
@@ -132,10 +132,10 @@ func (r *request) claim() bool {
 
 // commitBatch runs first and what is waiting behind it, commits, and answers. It returns a request that it ran, that
 // did not fit, and that is to be run again in the next batch.
-func (s *Store) commitBatch(first *request, f fronts) (carry *request) {
+func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	b := &batch{ov: newOverlay(snapshot{txn}, f)}
+	b := &batch{ov: newOverlay(snapshot{txn}, m)}
 	err := errExited // stands if a function ends this goroutine: then nothing is committed
 	defer func() { b.answer(err) }()
 	for r := first; r != nil; r = s.next(b) {

@@ -47,21 +47,21 @@ func behind(prefix string) string { return prefix[:len(prefix)-1] + "\x01" }
 
 // setFront moves the front of prefix.
 func (o *overlay) setFront(prefix, to string) {
-	old, had := o.fronts[prefix]
+	old, had := o.memory.fronts[prefix]
 	if had && old == to {
 		return
 	}
-	o.frontUndo = append(o.frontUndo, frontUndo{prefix, old, had})
-	if len(o.fronts) >= maxFronts {
-		clear(o.fronts) // a front that is missing costs time only
+	o.fronts = append(o.fronts, frontUndo{prefix, old, had})
+	if len(o.memory.fronts) >= maxFronts {
+		clear(o.memory.fronts) // a front that is missing costs time only
 	}
-	o.fronts[prefix] = to
+	o.memory.fronts[prefix] = to
 }
 
 // written moves the front of key's index back, if key is in front of it.
 func (o *overlay) written(key string) {
 	if p := frontPrefix(key); p != "" {
-		if f, ok := o.fronts[p]; ok && key < f {
+		if f, ok := o.memory.fronts[p]; ok && key < f {
 			o.setFront(p, key)
 		}
 	}
@@ -71,7 +71,7 @@ func (o *overlay) written(key string) {
 func (o *overlay) queue(prefix []byte, fn func(key, val []byte) (bool, error)) error {
 	p := string(prefix)
 	from := prefix
-	if f, ok := o.fronts[p]; ok {
+	if f, ok := o.memory.fronts[p]; ok {
 		from = []byte(f)
 	}
 	first := behind(p)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	kv "github.com/dgraph-io/badger/v4"
+
+	"fleetbridge/campaign"
 )
 
 // source is something to read keys from. What a callback gets is valid until it returns.
@@ -78,20 +80,33 @@ type overlay struct {
 	fresh  []string // keys written since sorted was made
 	undo   []undo   // of the function that runs
 
-	fronts    fronts
-	frontUndo []frontUndo // of the function that runs
+	reads  map[string][]byte // values of base that were read; base does not change
+	memory *memory
+	fronts []frontUndo // of the function that runs
 }
 
-func newOverlay(base source, f fronts) *overlay {
-	return &overlay{base: base, data: map[string]entry{}, fronts: f}
+// memory is what the committer remembers from batch to batch about what it would read now: the newest commit with the
+// overlay on top. It only saves work; every write and every rollback keeps it right.
+type memory struct {
+	fronts    fronts
+	campaigns map[string]campaign.Campaign // by key, decoded
+}
+
+func newMemory() *memory {
+	return &memory{fronts: fronts{}, campaigns: map[string]campaign.Campaign{}}
+}
+
+func newOverlay(base source, m *memory) *overlay {
+	return &overlay{base: base, data: map[string]entry{}, reads: map[string][]byte{}, memory: m}
 }
 
 // begin starts a function: rollback comes back to here.
-func (o *overlay) begin() { o.undo, o.frontUndo = o.undo[:0], o.frontUndo[:0] }
+func (o *overlay) begin() { o.undo, o.fronts = o.undo[:0], o.fronts[:0] }
 
 // rollback takes back everything since begin.
 func (o *overlay) rollback() {
 	for _, u := range slices.Backward(o.undo) {
+		delete(o.memory.campaigns, u.key)
 		o.bytes -= cost(u.key, o.data[u.key])
 		if u.had {
 			o.data[u.key] = u.old
@@ -100,11 +115,11 @@ func (o *overlay) rollback() {
 			delete(o.data, u.key)
 		}
 	}
-	for _, u := range slices.Backward(o.frontUndo) {
+	for _, u := range slices.Backward(o.fronts) {
 		if u.had {
-			o.fronts[u.prefix] = u.old
+			o.memory.fronts[u.prefix] = u.old
 		} else {
-			delete(o.fronts, u.prefix)
+			delete(o.memory.fronts, u.prefix)
 		}
 	}
 	o.begin()
@@ -123,6 +138,7 @@ func (o *overlay) put(key, val []byte) {
 func (o *overlay) delete(key []byte) { o.set(string(key), entry{del: true}) }
 
 func (o *overlay) set(key string, e entry) {
+	delete(o.memory.campaigns, key)
 	old, had := o.data[key]
 	o.undo = append(o.undo, undo{key, old, had})
 	if had {
@@ -141,8 +157,22 @@ func (o *overlay) get(key []byte, fn func([]byte) error) (bool, error) {
 		}
 		return true, fn(e.val)
 	}
-	return o.base.get(key, fn)
+	if val, ok := o.reads[string(key)]; ok {
+		return true, fn(val)
+	}
+	return o.base.get(key, func(val []byte) error {
+		if len(o.reads) < maxReads && len(val) < maxReadLen {
+			o.reads[string(key)] = bytes.Clone(val)
+		}
+		return fn(val)
+	})
 }
+
+// What a batch keeps of what it read: enough for the records that its functions share, and each function's own.
+const (
+	maxReads   = 4096
+	maxReadLen = 4096
+)
 
 // window returns the written keys from `from` on that start with prefix, in order.
 func (o *overlay) window(prefix, from []byte) []string {

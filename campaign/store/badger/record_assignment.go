@@ -97,6 +97,30 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 	return a, p.err
 }
 
+// indexedRecord is what indexes and counts are made of: the same members, without the rest of the record.
+type indexedRecord struct {
+	Wave      int    `cbor:"6,keyasint,omitempty"`
+	Order     uint64 `cbor:"7,keyasint,omitempty"`
+	State     string `cbor:"8,keyasint,omitempty"`
+	Waiting   bool   `cbor:"11,keyasint,omitempty"`
+	NextOffer stamp  `cbor:"13,keyasint,omitempty"`
+	Deadline  stamp  `cbor:"14,keyasint,omitempty"`
+	Reports   uint64 `cbor:"18,keyasint,omitempty"`
+}
+
+// domain leaves out campaign and device, too: who reads it knows them from the key.
+func (r indexedRecord) domain() (campaign.Assignment, error) {
+	return campaign.Assignment{
+		Wave:      r.Wave,
+		Order:     r.Order,
+		State:     campaign.State(r.State),
+		Waiting:   r.Waiting,
+		NextOffer: r.NextOffer.time(),
+		Deadline:  r.Deadline.time(),
+		Reports:   r.Reports,
+	}, nil
+}
+
 type countsRecord struct {
 	Waves   []map[campaign.State]uint64 `cbor:"1,keyasint,omitempty"`
 	Reports uint64                      `cbor:"2,keyasint,omitempty"`

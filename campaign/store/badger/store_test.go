@@ -31,3 +31,7 @@ func TestContract(t *testing.T) {
 func TestContractOnDisk(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) campaign.Store { return open(t, badger.Options{Dir: t.TempDir(), NoSync: true}) })
 }
+
+func TestContractTwice(t *testing.T) {
+	storetest.RunTwice(t, func(t *testing.T) campaign.Store { return open(t, badger.Options{InMemory: true}) })
+}

@@ -3,7 +3,6 @@ package badger
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -146,77 +145,6 @@ func (t *tx) PutWork(tn ident.Tenant, d ident.Device, w campaign.Work) error {
 		t.ov.delete(k)
 	}
 	return nil
-}
-
-func (t *tx) PutCampaign(tn ident.Tenant, c campaign.Campaign) error {
-	if err := t.named("campaign", tn, c.ID); err != nil {
-		return err
-	}
-	k := keyOf(tn, kindCampaign).last(c.ID.String())
-	old, _, err := find[campaignRecord](&t.reader, k)
-	if err != nil {
-		return t.fail(err)
-	}
-	if r := c.Phase.Running(); r != old.Phase.Running() {
-		t.index(keyOf(tn, kindRunning).last(c.ID.String()), r)
-	}
-	return t.put(k, campaignRecordOf(c))
-}
-
-func (t *tx) PutAssignment(tn ident.Tenant, a campaign.Assignment) error {
-	if err := t.named("assignment", tn, a.Campaign, a.Device); err != nil {
-		return err
-	}
-	if a.Wave < 0 || a.Wave > maxWave || a.State == "" || strings.Contains(string(a.State), "\x00") {
-		return t.fail(fmt.Errorf("put assignment of %s in %s: wave %d, state %q: %w", a.Device, a.Campaign, a.Wave, a.State, errRecord))
-	}
-	k := assignmentKey(tn, a.Campaign, a.Device)
-	old, there, err := find[assignmentRecord](&t.reader, k)
-	if err != nil {
-		return t.fail(err)
-	}
-	if err := t.count(tn, old, there, a); err != nil {
-		return err
-	}
-	t.move(oldKey(there, stateKey, tn, old), stateKey(tn, a))
-	t.move(oldKey(there, dueKey, tn, old), dueKey(tn, a))
-	return t.put(k, assignmentRecordOf(a))
-}
-
-func oldKey(there bool, of func(ident.Tenant, campaign.Assignment) key, tn ident.Tenant, old campaign.Assignment) key {
-	if !there {
-		return nil
-	}
-	return of(tn, old)
-}
-
-// move replaces index entry from by to; nil is none.
-func (t *tx) move(from, to key) {
-	if string(from) == string(to) {
-		return
-	}
-	t.index(from, false)
-	t.index(to, true)
-}
-
-// count keeps the counts of a's campaign: old, if it was there, leaves its state and a enters its own.
-func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campaign.Assignment) error {
-	if there && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports {
-		return nil
-	}
-	n, err := t.Counts(tn, a.Campaign)
-	if err != nil {
-		return t.fail(err)
-	}
-	if there {
-		n.Add(old.Wave, old.State, -1)
-	}
-	n.Add(a.Wave, a.State, 1)
-	n.Reports += a.Reports - old.Reports
-	for len(n.Waves) > 0 && len(n.Waves[len(n.Waves)-1]) == 0 {
-		n.Waves = n.Waves[:len(n.Waves)-1]
-	}
-	return t.put(keyOf(tn, kindCounts).last(a.Campaign.String()), countsRecordOf(n))
 }
 
 func (t *tx) PutReply(tn ident.Tenant, n ident.Name, idem string, s campaign.StoredReply) error {
