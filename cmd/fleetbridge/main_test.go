@@ -17,7 +17,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"fleetbridge": main})
+	testscript.Main(withCleanup{m}, map[string]func(){"fleetbridge": main})
+}
+
+// withCleanup removes the built binary after the tests.
+type withCleanup struct{ m *testing.M }
+
+func (w withCleanup) Run() int {
+	defer removeBinary()
+	return w.m.Run()
 }
 
 // TestScripts runs the sessions of testdata/script, each in a folder of its own.
@@ -109,15 +117,24 @@ func awaitListener(addr string, within time.Duration) error {
 	}
 }
 
-// binary builds the program as users get it, once.
+// binaryDir is where binary built, "" if it has not.
+var binaryDir string
+
+func removeBinary() {
+	if binaryDir != "" {
+		os.RemoveAll(binaryDir)
+	}
+}
+
+// binary builds the program, once.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "fleetbridge-test-")
 	if err != nil {
 		return "", err
 	}
+	binaryDir = dir
 	bin := filepath.Join(dir, "fleetbridge")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.Command("go", "build", "-o", bin, ".")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
