@@ -137,7 +137,7 @@ func malformed(t testing.TB) map[string][]byte {
 		"reserved head":                  unhex("a1 01 1c"),
 		"text that is not UTF-8":         unhex("a1 03 61 ff"),
 		"map of 2^63 pairs":              unhex("bb 7f ff ff ff ff ff ff ff"),
-		"map of 65 pairs":                append(unhex("b8 41"), bytes.Repeat(unhex("18 2a 01"), 65)...),
+		"map of 65 pairs":                manyPairs(65),
 		"list of 2^32":                   unhex("a1 04 9b 00 00 00 01 00 00 00 00"),
 		"bytes of 2^40":                  unhex("a1 06 5b 00 00 01 00 00 00 00 00"),
 		"CBOR nested, 9 deep":            append(append(unhex("a1 18 2a"), bytes.Repeat([]byte{0x81}, 9)...), 0),
@@ -145,7 +145,7 @@ func malformed(t testing.TB) map[string][]byte {
 		"CBOR nested, within size":       append(append(unhex("a1 18 2a"), bytes.Repeat([]byte{0x81}, 8000)...), 0),
 		"CBOR maps nested, within size":  append(append(unhex("a1 18 2a"), bytes.Repeat([]byte{0xa1, 0x01}, 4000)...), 0),
 		"list of 10001":                  append(unhex("a1 18 2a 99 27 11"), bytes.Repeat([]byte{1}, 10_001)...),
-		"one byte too many":              append([]byte(`{"x":"`), bytes.Repeat([]byte("a"), topics.MaxBody)...),
+		"one byte too many":              padded(topics.MaxBody + 1),
 		"JSON list":                      []byte(`[]`),
 		"JSON cut":                       []byte(`{"seq":1`),
 		"JSON cut in string":             []byte(`{"seq`),
@@ -179,6 +179,20 @@ func manyMembers(n int) string {
 	return b.String()
 }
 
+// manyPairs is a CBOR map of n different keys from 128, n at most 128.
+func manyPairs(n int) []byte {
+	b := []byte{0xb8, byte(n)}
+	for i := range n {
+		b = append(b, 0x18, byte(128+i), 0x01)
+	}
+	return b
+}
+
+// padded is a JSON object of n bytes with one unknown member.
+func padded(n int) []byte {
+	return []byte(`{"x":"` + strings.Repeat("a", n-8) + `"}`)
+}
+
 func TestMalformedIsRefused(t *testing.T) {
 	for name, b := range malformed(t) {
 		t.Run(name, func(t *testing.T) {
@@ -194,6 +208,40 @@ func TestMalformedIsRefused(t *testing.T) {
 				t.Errorf("RequestID = %q", id)
 			}
 		})
+	}
+}
+
+// TestBoundsAreExact holds the bounds from their other side, and each channel to its own size.
+func TestBoundsAreExact(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"size":                       padded(topics.MaxBody),
+		"64 pairs":                   manyPairs(64),
+		"64 members":                 []byte(`{` + manyMembers(64) + `}`),
+		"10000 elements":             []byte(`{"a":[` + strings.Repeat("1,", 9_999) + `1]}`),
+		"8 levels":                   []byte(strings.Repeat(`{"a":`, 8) + `1` + strings.Repeat(`}`, 8)),
+		"same names, other objects":  []byte(`{"a":{"b":1},"b":[{"a":1},{"a":1}],"c":"a"}`),
+		"brackets and commas inside": []byte(`{"a":"}],{\"\\","b":"[[[[[[[[[[[["}`),
+	} {
+		if _, err := topics.Decode(b, &topics.None{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, decode := range map[int]func([]byte) error{
+		topics.MaxHelloBody:  func(b []byte) error { _, _, err := topics.DecodeHello(b); return err },
+		topics.MaxReportBody: func(b []byte) error { _, _, err := topics.DecodeReport(b); return err },
+		topics.MaxFetchBody:  func(b []byte) error { _, _, err := topics.DecodeFetch(b); return err },
+	} {
+		if err := decode(padded(name)); errors.Is(err, topics.ErrMalformed) || err == nil {
+			t.Errorf("%d bytes: got %v, want FieldErrors", name, err)
+		}
+		if err := decode(padded(name + 1)); !errors.Is(err, topics.ErrMalformed) {
+			t.Errorf("%d bytes: got %v, want ErrMalformed", name+1, err)
+		}
+	}
+	for name, body := range map[string]string{"NaN": "\xa1\x05\xa1\x03\xf9\x7e\x00", "infinity": "\xa1\x05\xa1\x03\xf9\x7c\x00"} {
+		if _, err := topics.Decode([]byte(body), &topics.CampaignCreate{}); !errors.Is(err, topics.ErrMalformed) {
+			t.Errorf("a percentage of %s: %v", name, err)
+		}
 	}
 }
 
@@ -303,8 +351,10 @@ func TestRequestIDIsAddedAndRead(t *testing.T) {
 	if _, err := topics.AddRequestID([]byte{0x80}, "1"); err == nil {
 		t.Error("an id was added to a list")
 	}
-	if id := topics.RequestID([]byte(`{"request_id":7}`)); id != "" {
-		t.Errorf("a number is an id: %q", id)
+	for _, bad := range []string{`7`, `null`, `"` + strings.Repeat("x", topics.MaxRequestID+1) + `"`} {
+		if id := topics.RequestID([]byte(`{"request_id":` + bad + `}`)); id != "" {
+			t.Errorf("%s is an id: %q", bad, id)
+		}
 	}
 }
 
@@ -314,6 +364,9 @@ func TestFormats(t *testing.T) {
 		if f, ok := topics.ParseContentType(in); !ok || f != want {
 			t.Errorf("%q: %v, %v", in, f, ok)
 		}
+	}
+	if b, err := topics.Encode(topics.Problem{Detail: "a<b&c"}, topics.JSON); err != nil || !strings.Contains(string(b), "a<b&c") {
+		t.Errorf("JSON is written for a browser: %s, %v", b, err)
 	}
 	for _, in := range []string{"", "text/plain", ";", "json"} {
 		if _, ok := topics.ParseContentType(in); ok {
