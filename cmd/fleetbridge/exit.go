@@ -17,7 +17,7 @@ import (
 
 // The exit codes, the same for every command.
 const (
-	exitOK          = 0
+	exitOK          = 0   // done
 	exitFailure     = 1   // what no other code says
 	exitUsage       = 2   // wrong flags, arguments or configuration
 	exitNotFound    = 3   // the object is not there, or not this tenant's
