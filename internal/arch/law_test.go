@@ -50,7 +50,7 @@ var law = map[string]rule{
 	},
 	"simulator/lean":   {imports: []string{"topics", "ident"}},
 	"simulator":        {imports: []string{"simulator/lean", "topics", "firmware", "firmware/suit", "firmware/cose", "ident"}},
-	"internal/client":  {imports: []string{"topics", "ident"}},
+	"internal/client":  {imports: []string{"topics", "ident"}, tests: []string{"broker", "link"}},
 	"internal/config":  {},
 	"internal/httpapi": {},
 	"internal/arch":    {},
