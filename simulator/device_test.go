@@ -2,6 +2,8 @@ package simulator_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,8 +188,8 @@ func TestLostChunksAreFetchedAgainByBitmap(t *testing.T) {
 		if first.First != 1 || first.Count != 4 || len(first.Bitmap) != 1 || first.Bitmap[0] != 0b1011 {
 			t.Errorf("after chunks 0 and 3 of the first window: %+v, want 1, 2 and on, without 3", first)
 		}
-		if f.Stats().FetchesAgain == 0 {
-			t.Error("the lost last chunk of a window needs a timeout")
+		if n := f.Stats().FetchesAgain; n != 1 {
+			t.Errorf("%d timeouts, want one: for chunk 9, which was the last of its window", n)
 		}
 	})
 }
@@ -303,7 +305,67 @@ func TestWrongPayloadFails(t *testing.T) {
 	})
 }
 
-// chunks of the wrong length are no chunks.
+// A chunk under a token of another update, or of nobody, is not stored.
+func TestForeignTokenIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10_000)
+		b.fetch = func(c *session, f topics.Fetch) bool {
+			c.publish(fmt.Sprintf("%schunk/other-1/%d", c.base, f.First), image(20_000)[9_000:10_024], false)
+			return false
+		}
+		f := b.fleet(t)
+		run(t, b.server, f, func(ctx context.Context) { wait(ctx, settle) })
+		if got := b.words(); got != happy || f.Stats().Chunks != 10 {
+			t.Errorf("reported %q, stats %+v", got, f.Stats())
+		}
+	})
+}
+
+// The device reboots as soon as its reports are acknowledged, not after its grace.
+func TestRebootWaitsForPubacksOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10_000)
+		b.config.Timing = simulator.Timing{Spread: time.Millisecond, Install: time.Millisecond, Reboot: time.Millisecond}
+		f := b.fleet(t)
+		run(t, b.server, f, func(ctx context.Context) { wait(ctx, time.Second) })
+		if got := b.words(); got != happy {
+			t.Errorf("reported %q, want %q", got, happy)
+		}
+	})
+}
+
+// Past the point of no return the device finishes; what the topic says by then is taken after the boot.
+func TestInstallIsNotInterrupted(t *testing.T) {
+	for _, empty := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, 10_000)
+			next := spec(b.payload)
+			next.Sequence = 2000 // the same payload again: nothing to fetch
+			var newer []byte
+			if !empty {
+				newer = b.author.sign(next)
+			}
+			b.ack = func(c *session, topic string, body []byte) bool {
+				if r, _, err := topics.DecodeReport(body); err == nil && strings.HasSuffix(topic, "/report") && r.State == topics.WordInstalling {
+					b.setManifest(newer)
+					c.offer(newer)
+				}
+				return true
+			}
+			f := b.fleet(t)
+			run(t, b.server, f, func(ctx context.Context) { wait(ctx, settle) })
+			want := happy
+			if !empty {
+				want += " received installed"
+			}
+			if got := b.words(); got != want {
+				t.Errorf("reported %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Chunks of the wrong length are no chunks.
 func TestShortChunkIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 10_000)

@@ -78,6 +78,22 @@ func TestBackoffGrowsWithJitter(t *testing.T) {
 	})
 }
 
+// A server that lets devices in and then fails to store their hello must not be stormed either.
+func TestBackoffGrowsWhileHellosFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1000)
+		b.ack = func(c *session, _ string, _ []byte) bool {
+			c.conn.Close()
+			return false
+		}
+		f := b.fleet(t)
+		run(t, b.server, f, func(ctx context.Context) { wait(ctx, 5*time.Minute) })
+		if n := len(b.conns); n < 30 || n > 70 {
+			t.Errorf("%d connections in 5 minutes", n)
+		}
+	})
+}
+
 func TestFirstConnectsAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1000)

@@ -309,10 +309,32 @@ func TestRefusedFetch(t *testing.T) {
 	}
 }
 
+// No PUBACK at all, for a device that has no other reason to reconnect.
+func TestReportWithoutPubackEndsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10_000)
+		b.fetch = func(*session, topics.Fetch) bool { return true }
+		b.config.Timing.ChunkTimeout = time.Hour
+		b.ack = func(c *session, topic string, _ []byte) bool { return c.n > 0 || !strings.HasSuffix(topic, "/report") }
+		f := b.fleet(t)
+		run(t, b.server, f, func(ctx context.Context) {
+			wait(ctx, 19*time.Second)
+			if len(b.conns) != 1 || b.words() != "" {
+				t.Errorf("%d connections before the timeout of 20 s", len(b.conns))
+			}
+			wait(ctx, 5*time.Second)
+		})
+		if got, want := b.words(), "received downloading"; got != want || len(b.conns) != 2 {
+			t.Errorf("reported %q on connection %d, want %q on the second", got, len(b.conns), want)
+		}
+	})
+}
+
 // A connection lost in the middle of a download is not a loss of power: stored chunks count, no boot happens.
 func TestLostConnectionResumes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 50_000)
+		b.config.Timing.ChunkTimeout = time.Hour // it goes on because the manifest is there, not by a timeout
 		b.chunk = func(c *session, i uint32) bool {
 			if c.n == 0 && i == 21 {
 				c.conn.Close()
