@@ -43,3 +43,6 @@ func (s *Store) Queued(n int) <-chan struct{} {
 	}()
 	return done
 }
+
+// Syncs reports whether Badger syncs each commit before it returns.
+func (s *Store) Syncs() bool { return s.db.Opts().SyncWrites }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,6 +110,45 @@ func TestFailedCommitStopsTheStore(t *testing.T) {
 				t.Errorf("a refused record: %v", err)
 			}
 		})
+	}
+}
+
+// TestSyncsEveryCommit: no test can pull the plug, and a killed process loses nothing without it.
+func TestSyncsEveryCommit(t *testing.T) {
+	if !open(t, badger.Options{Dir: t.TempDir()}).Syncs() {
+		t.Error("commits are not synced")
+	}
+	if open(t, badger.Options{Dir: t.TempDir(), NoSync: true}).Syncs() {
+		t.Error("NoSync has no effect")
+	}
+}
+
+// TestViewShowsOnlyWhatIsDurable: a View that begins while a commit is under way does not see what that commit, which is
+// going to fail, has already put into Badger's memory.
+func TestViewShowsOnlyWhatIsDurable(t *testing.T) {
+	s := open(t, badger.Options{InMemory: true})
+	entered, release := make(chan struct{}), make(chan struct{})
+	s.OnCommit(func() error { return nil }, func() error {
+		close(entered)
+		<-release
+		return errors.New("sync failed")
+	})
+	answer, seen := make(chan error, 1), make(chan error, 1)
+	go func() { answer <- putDevice(t, s, "d") }()
+	<-entered
+	go func() { seen <- hasDevice(t, s, "d") }()
+	for range 10_000 { // enough for a View that does not wait to come back
+		if len(seen) > 0 {
+			break
+		}
+		runtime.Gosched()
+	}
+	close(release)
+	if err := <-answer; !errors.Is(err, badger.ErrFailed) {
+		t.Errorf("Update: %v", err)
+	}
+	if err := <-seen; !errors.Is(err, badger.ErrFailed) {
+		t.Errorf("View during the commit: %v", err)
 	}
 }
 
