@@ -20,6 +20,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -118,6 +119,8 @@ type Broker struct {
 	limiter *limiter
 	quiet   quiet
 	stats   counters
+	// revocations counts calls of Disconnect; a CONNECT that one crosses is authenticated again.
+	revocations atomic.Uint64
 
 	// life ends with Close; it bounds waiting that no caller's context bounds.
 	life context.Context
@@ -129,7 +132,7 @@ type Broker struct {
 	listeners   map[net.Listener]struct{}
 	conns       map[*conn]struct{}           // every socket, before CONNECT too
 	sessions    map[string]*conn             // by scoped client identifier
-	byPrincipal map[topics.Principal][]*conn // established only
+	byPrincipal map[topics.Principal][]*conn // those in sessions
 }
 
 var (

@@ -11,12 +11,12 @@ func TestReportIsAcknowledgedAfterDone(t *testing.T) {
 	for _, version := range []byte{v4, v5} {
 		s := start(t)
 		hold := make(chan struct{})
-		s.h.answer = func(in link.Inbound) {
+		s.h.answerWith(func(in link.Inbound) {
 			go func() {
 				<-hold
 				in.Ack.Done(link.Success)
 			}()
-		}
+		})
 		c := s.client(version, "acme/d1")
 		c.write(c.publishBytes(2, "fleet/v1/acme/device/d1/report", 7, []byte("r")))
 		in := s.h.next(t)

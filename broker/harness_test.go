@@ -43,16 +43,26 @@ func authenticate(_ context.Context, user string, password []byte, _ string) (to
 
 // recorder is a handler that remembers what it got and answers as it is told.
 type recorder struct {
+	mu     sync.Mutex
 	answer func(link.Inbound) // nil: Done(Success)
 	got    chan link.Inbound
+}
+
+func (r *recorder) answerWith(f func(link.Inbound)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = f
 }
 
 func newRecorder() *recorder { return &recorder{got: make(chan link.Inbound, 1024)} }
 
 func (r *recorder) Handle(_ context.Context, in link.Inbound) {
+	r.mu.Lock()
+	answer := r.answer
+	r.mu.Unlock()
 	r.got <- in
-	if r.answer != nil {
-		r.answer(in)
+	if answer != nil {
+		answer(in)
 		return
 	}
 	in.Ack.Done(link.Success)
@@ -188,6 +198,23 @@ func (s *bench) client(version byte, user string) *raw {
 		s.t.Fatalf("connect as %s: code %#x", user, code)
 	}
 	return c
+}
+
+// before returns what c got before a message that is published now, on a topic to which c is subscribed. A PINGRESP is no
+// such mark: it overtakes what waits in the client's queue.
+func (s *bench) before(c *raw, topic string) []message {
+	s.t.Helper()
+	if err := s.b.Publish(context.Background(), link.Message{Topic: topic, Payload: []byte("mark")}); err != nil {
+		s.t.Fatal(err)
+	}
+	var got []message
+	for {
+		m := c.next()
+		if m.topic == topic && m.payload == "mark" {
+			return got
+		}
+		got = append(got, m)
+	}
 }
 
 // eventually polls for what another goroutine is about to do.

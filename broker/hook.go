@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -70,15 +71,11 @@ func (h *hook) admit(c *conn, cl *mqtt.Client, pk packets.Packet) packets.Code {
 	}
 	ctx, cancel := b.timeout(b.o.ConnectDeadline)
 	defer cancel()
+	revocations := b.revocations.Load()
 	id := strings.Clone(cl.ID)
-	p, err := b.o.Authenticate(ctx, string(pk.Connect.Username), bytes.Clone(pk.Connect.Password), id)
-	if err != nil || p.IsZero() {
-		b.stats.authFailures.Add(1)
-		b.refusal("authentication failed", "remote", c.addr, "err", err)
-		if errors.Is(err, ErrUnavailable) {
-			return packets.ErrServerUnavailable
-		}
-		return packets.ErrBadUsernameOrPassword
+	p, code := b.authenticate(ctx, c, pk, id)
+	if code != packets.CodeSuccess {
+		return code
 	}
 	if pk.Connect.WillFlag {
 		if err := h.checkWill(p, pk.Connect.WillTopic); err != nil {
@@ -91,11 +88,35 @@ func (h *hook) admit(c *conn, cl *mqtt.Client, pk packets.Packet) packets.Code {
 	b.shape(c, cl, pk)
 	session := p.String() + "/" + id
 	if err := b.takeSession(ctx, c, session); err != nil {
-		b.refusal("session not free", "principal", p.String(), "client", id, "err", err)
+		b.refusal("session refused", "principal", p.String(), "client", id, "err", err)
+		if errors.Is(err, errTooMany) {
+			return packets.ErrQuotaExceeded
+		}
 		return packets.ErrServerBusy
 	}
 	cl.ID = session
+	if b.revocations.Load() != revocations {
+		// From here on Disconnect finds the connection; one that came before may have been about this credential.
+		again, code := b.authenticate(ctx, c, pk, id)
+		if code == packets.CodeSuccess && again != p {
+			code = packets.ErrBadUsernameOrPassword
+		}
+		return code
+	}
 	return packets.CodeSuccess
+}
+
+func (b *Broker) authenticate(ctx context.Context, c *conn, pk packets.Packet, id string) (topics.Principal, packets.Code) {
+	p, err := b.o.Authenticate(ctx, string(pk.Connect.Username), bytes.Clone(pk.Connect.Password), id)
+	if err == nil && !p.IsZero() {
+		return p, packets.CodeSuccess
+	}
+	b.stats.authFailures.Add(1)
+	b.refusal("authentication failed", "remote", c.addr, "err", err)
+	if errors.Is(err, ErrUnavailable) {
+		return p, packets.ErrServerUnavailable
+	}
+	return p, packets.ErrBadUsernameOrPassword
 }
 
 // checkWill holds a will to what its owner may publish: mochi asks no ACL for wills.
@@ -141,10 +162,8 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
 
 // OnSessionEstablished runs after CONNACK.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	c, ok := cl.Net.Conn.(*conn)
-	if ok && !h.b.setUp(c) {
-		h.b.refusal("too many connections", "principal", c.principal.String())
-		h.b.disconnect(c, packets.ErrQuotaExceeded)
+	if c, ok := cl.Net.Conn.(*conn); ok {
+		close(c.up)
 	}
 }
 
@@ -157,7 +176,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	switch {
 	case cl.Properties.ProtocolVersion >= 5 && pk.ReasonCode < packets.ErrUnspecifiedError.Code:
 		pk.Properties.MaximumPacketSize = h.b.o.MaxPacket
-	case cl.Properties.ProtocolVersion < 5 && pk.ReasonCode == packets.ErrServerBusy.Code:
+	case cl.Properties.ProtocolVersion < 5 && (pk.ReasonCode == packets.ErrServerBusy.Code || pk.ReasonCode == packets.ErrQuotaExceeded.Code):
 		pk.ReasonCode = packets.Err3ServerUnavailable.Code
 	case cl.Properties.ProtocolVersion < 5 && pk.ReasonCode >= packets.ErrUnspecifiedError.Code:
 		pk.ReasonCode = packets.Err3NotAuthorized.Code // MQTT 3.1.1 knows the codes 0 to 5 only

@@ -39,10 +39,8 @@ func (b *Broker) unregister(c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.conns, c)
-	if c.session != "" && b.sessions[c.session] == c {
+	if c.session != "" {
 		delete(b.sessions, c.session)
-	}
-	if c.established() {
 		rest := slices.DeleteFunc(b.byPrincipal[c.principal], func(o *conn) bool { return o == c })
 		if b.byPrincipal[c.principal] = rest; len(rest) == 0 {
 			delete(b.byPrincipal, c.principal)
@@ -59,14 +57,10 @@ func (b *Broker) unregister(c *conn) {
 // what keeps mochi's own take-over, which races, out of the game.
 func (b *Broker) takeSession(ctx context.Context, c *conn, session string) error {
 	for {
-		b.mu.Lock()
-		old := b.sessions[session]
+		old, err := b.tryTake(c, session)
 		if old == nil {
-			b.sessions[session], c.session = c, session
-			b.mu.Unlock()
-			return nil
+			return err
 		}
-		b.mu.Unlock()
 		select {
 		case <-old.up:
 			b.disconnect(old, packets.ErrSessionTakenOver)
@@ -82,13 +76,21 @@ func (b *Broker) takeSession(ctx context.Context, c *conn, session string) error
 	}
 }
 
-// setUp makes an established connection known; false means that the principal has too many.
-func (b *Broker) setUp(c *conn) bool {
+var errTooMany = errors.New("the principal has too many connections")
+
+// tryTake takes a free session, or returns the connection that has it.
+func (b *Broker) tryTake(c *conn, session string) (*conn, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if old := b.sessions[session]; old != nil {
+		return old, nil
+	}
+	if len(b.byPrincipal[c.principal]) >= b.o.MaxPerPrincipal {
+		return nil, errTooMany
+	}
+	b.sessions[session], c.session = c, session
 	b.byPrincipal[c.principal] = append(b.byPrincipal[c.principal], c)
-	close(c.up)
-	return len(b.byPrincipal[c.principal]) <= b.o.MaxPerPrincipal && !b.closing
+	return nil, nil
 }
 
 // disconnect tells a client why, if MQTT lets us and it reads within a second, and closes its connection.
@@ -113,8 +115,10 @@ func (b *Broker) Connected(p topics.Principal) bool {
 	return len(b.byPrincipal[p]) > 0
 }
 
-// Disconnect ends the live connections of a principal, whose credential was revoked. It waits for none of them.
+// Disconnect ends the live connections of a principal, whose credential was revoked before the call. A connection that
+// is being authenticated at the time is authenticated again. It doesn't wait for messages in hand.
 func (b *Broker) Disconnect(p topics.Principal) {
+	b.revocations.Add(1)
 	b.mu.Lock()
 	conns := slices.Clone(b.byPrincipal[p])
 	b.mu.Unlock()

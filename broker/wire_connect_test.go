@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -66,7 +67,10 @@ func TestPanicEndsItsConnectionOnly(t *testing.T) {
 	if err := s.b.Publish(context.Background(), link.Message{Topic: "x", Payload: []byte("m")}); err != nil {
 		t.Fatal(err)
 	}
-	if got := again.ping(); len(got) != 0 {
+	if code := again.subscribe("y", 0); code != 0 {
+		t.Fatalf("SUBACK %#x", code)
+	}
+	if got := s.before(again, "y"); len(got) != 0 {
 		t.Errorf("the new connection inherited a subscription: %v", got)
 	}
 }
@@ -156,7 +160,7 @@ func TestWillsAreRefused(t *testing.T) {
 		}
 		c.wantEnd()
 	}
-	if got := op.ping(); len(got) != 0 {
+	if got := s.before(op, "fleet/v1/acme/campaign/c/event"); len(got) != 0 {
 		t.Errorf("wills were delivered: %v", got)
 	}
 	s.h.empty(t)
@@ -182,7 +186,7 @@ func TestAllowedWillReachesTheHandlerOnly(t *testing.T) {
 			t.Errorf("handler got %+v", in)
 		}
 	}
-	if got := op.ping(); len(got) != 0 {
+	if got := s.before(op, "mark"); len(got) != 0 {
 		t.Errorf("a will was delivered: %v", got)
 	}
 }
@@ -228,7 +232,10 @@ func TestTakeOver(t *testing.T) {
 		if err := s.b.Publish(context.Background(), link.Message{Topic: "fleet/v1/acme/device/d1/permit"}); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.ping(); len(got) != 0 {
+		if code := c.subscribe("fleet/v1/acme/device/d1/receipt", 0); code != 0 {
+			t.Fatalf("SUBACK %#x", code)
+		}
+		if got := s.before(c, "fleet/v1/acme/device/d1/receipt"); len(got) != 0 {
 			t.Errorf("a subscription was inherited: %v", got)
 		}
 	}
@@ -238,12 +245,12 @@ func TestTakeOver(t *testing.T) {
 func TestTakeOverWaitsForTheMessageInHand(t *testing.T) {
 	s := start(t)
 	hold := make(chan struct{})
-	s.h.answer = func(in link.Inbound) {
+	s.h.answerWith(func(in link.Inbound) {
 		if string(in.Payload) == "first" {
 			<-hold
 		}
 		in.Ack.Done(link.Success)
-	}
+	})
 	old := s.client(v4, "acme/d1")
 	old.write(old.publishBytes(2, "fleet/v1/acme/device/d1/report", 1, []byte("first")))
 	s.h.next(t)
@@ -385,10 +392,12 @@ func TestTooManyClients(t *testing.T) {
 			t.Fatalf("CONNACK %#x", code)
 		}
 	}
-	c := s.dial(v5)
-	c.write(c.connectBytes(login{user: "acme/d1", password: "secret", id: "3"}))
-	if got := c.wantEnd(); len(got) != 2 || got[1].kind() != tDisconnect || got[1].body[0] != 0x97 {
-		t.Errorf("third connection of a principal got %v, want DISCONNECT 0x97", got)
+	for version, want := range map[byte]byte{v4: 3, v5: 0x97} {
+		c := s.dial(version)
+		if code, _ := c.connect(login{user: "acme/d1", password: "secret", id: "3"}); code != want {
+			t.Errorf("third connection of a principal, version %d: CONNACK %#x, want %#x", version, code, want)
+		}
+		c.wantEnd()
 	}
 	eventually(t, "it is gone", func() bool { return s.b.Stats().Connected == 2 })
 	s.client(v5, "acme/d2")
@@ -474,7 +483,10 @@ func TestPresenceAndDisconnect(t *testing.T) {
 	a, b, other := s.dial(v5), s.dial(v4), s.client(v5, "evil/d1")
 	a.connect(login{user: "acme/d1", password: "secret", id: "a"})
 	b.connect(login{user: "acme/d1", password: "secret", id: "b"})
-	eventually(t, "both are known", func() bool { return s.b.Connected(p) && s.b.Stats().Connected == 3 })
+	if !s.b.Connected(p) || s.b.Stats().Connected != 3 {
+		t.Error("not connected after CONNACK")
+	}
+	a.ping() // else it might be closed before it is told
 	s.b.Disconnect(p)
 	if got := a.wantEnd(); len(got) != 1 || got[0].body[0] != 0x87 {
 		t.Errorf("got %v, want DISCONNECT 0x87", got)
@@ -484,6 +496,29 @@ func TestPresenceAndDisconnect(t *testing.T) {
 	}
 	other.ping()
 	eventually(t, "it is gone", func() bool { return !s.b.Connected(p) })
+}
+
+// A credential that is revoked while a CONNECT with it is being checked lets nobody in.
+func TestRevocationCrossesConnect(t *testing.T) {
+	var revoked atomic.Bool
+	var b *broker.Broker
+	s := start(t, func(o *broker.Options) {
+		o.Authenticate = func(ctx context.Context, user string, password []byte, id string) (topics.Principal, error) {
+			p, err := authenticate(ctx, user, password, id)
+			if revoked.Swap(true) {
+				return topics.Principal{}, errors.New("revoked")
+			}
+			b.Disconnect(p) // after the credential was read, before the connection is known
+			return p, err
+		}
+	})
+	b = s.b
+	c := s.dial(v5)
+	if code, _ := c.connect(login{user: "acme/d1", password: "secret"}); code != 0x86 {
+		t.Errorf("CONNACK %#x, want 0x86", code)
+	}
+	c.wantEnd()
+	eventually(t, "nothing is left", func() bool { return s.b.Stats().Sockets == 0 && s.b.Stats().Connected == 0 })
 }
 
 func TestNewRefusesBadOptions(t *testing.T) {
