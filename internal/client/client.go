@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +36,7 @@ type Client struct {
 	session *paho.Client  // nil while there is none
 	changed chan struct{} // closed, and made anew, when session changes
 	refused error         // the server refused the credential: no use to try again
-	subs    []subscription
+	subs    []*subscription
 	pending map[string]chan *paho.Publish // by correlation data
 }
 
@@ -210,6 +211,8 @@ func connectError(ack *paho.Connack, err error) error {
 }
 
 func subscribe(ctx context.Context, s *paho.Client, filter string) error {
+	ctx, cancel := whileLive(ctx, s)
+	defer cancel()
 	ack, err := s.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
 	if ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] >= 0x80 {
 		return fmt.Errorf("subscribe %s: %w (reason 0x%02x)", filter, ErrDenied, ack.Reasons[0])
@@ -223,16 +226,22 @@ func subscribe(ctx context.Context, s *paho.Client, filter string) error {
 // Subscribe calls fn for every message that matches filter, now and after each reconnect; the retained ones come again
 // then. fn runs on the connection's own goroutine: it must be quick and must not call the client.
 func (c *Client) Subscribe(ctx context.Context, filter string, fn func(topic string, payload []byte)) error {
+	sub := &subscription{filter, fn}
 	c.mu.Lock()
-	c.subs = append(c.subs, subscription{filter, fn})
+	c.subs = append(c.subs, sub)
 	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, c.context.Timeout)
 	defer cancel()
 	s, err := c.live(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		err = subscribe(ctx, s, filter)
 	}
-	return subscribe(ctx, s, filter)
+	if err != nil { // else each reconnect would try it again
+		c.mu.Lock()
+		c.subs = slices.DeleteFunc(c.subs, func(x *subscription) bool { return x == sub })
+		c.mu.Unlock()
+	}
+	return err
 }
 
 // received hands a message to the command that waits for it, or to the subscriptions that it matches.

@@ -212,6 +212,28 @@ func TestSentAgainAfterReconnect(t *testing.T) {
 	}
 }
 
+// TestRefusedIsSentAgain has the first try end without PUBACK, as when the store can't take it: the client must notice
+// at once that its connection is gone, not when its time is up.
+func TestRefusedIsSentAgain(t *testing.T) {
+	first := true
+	b := newBackend(t, func(b *backend, in link.Inbound) {
+		if first { // one connection at a time publishes
+			first = false
+			in.Ack.Refuse(errors.New("not now"))
+			return
+		}
+		in.Ack.Done(link.Success)
+		b.reply(in, 200, topics.ServerInfo{})
+	})
+	start := time.Now()
+	if err := dial(t, b, func(c *client.Context) { c.Timeout = time.Minute }).Do(t.Context(), "server", "info", topics.None{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestNoKeyOnReads(t *testing.T) {
 	keys := make(chan string, 1)
 	b := newBackend(t, func(b *backend, in link.Inbound) {
@@ -299,6 +321,11 @@ func TestSubscribeSurvivesReconnect(t *testing.T) {
 	}
 	if err := cl.Subscribe(t.Context(), "fleet/v1/globex/#", func(string, []byte) {}); !errors.Is(err, client.ErrDenied) {
 		t.Errorf("another tenant's topics: %v, want ErrDenied", err)
+	}
+	b.stop()
+	b.start()
+	if m := <-got; m != want {
+		t.Errorf("got %q after a refused subscription and a reconnect", m)
 	}
 }
 

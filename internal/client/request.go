@@ -66,7 +66,9 @@ func (c *Client) exchange(ctx context.Context, m *paho.Publish, wait <-chan *pah
 		}
 		expiry := expirySeconds(ctx)
 		m.Properties.MessageExpiry = &expiry
-		ack, err := s.Publish(ctx, m)
+		live, cancel := whileLive(ctx, s)
+		ack, err := s.Publish(live, m)
+		cancel()
 		if err != nil && ack != nil && ack.ReasonCode >= 0x80 {
 			return nil, refusal(ack.ReasonCode)
 		}
@@ -82,6 +84,20 @@ func (c *Client) exchange(ctx context.Context, m *paho.Publish, wait <-chan *pah
 			}
 		}
 	}
+}
+
+// whileLive is ctx, ended with the session too: paho forgets who waits for an answer when a connection without session
+// expiry is lost.
+func whileLive(ctx context.Context, s *paho.Client) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-s.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // settle waits until keep has seen that s ended, so that live does not hand it out again.
