@@ -112,7 +112,7 @@ func (k *desk) greet(w *hands, old Device, h Hello) error {
 		}
 		img, known := image(h.Installed, l.Component)
 		known = known && h.Seq > a.Seq // a report may have overtaken this hello
-		reached[l.Component] = a.State == Confirmed || known && img.Digest == a.Payload
+		reached[l.Component] = a.State == Confirmed || a.State == Reverted || known && img.Digest == a.Payload
 		if err := k.greetOne(w, c, a, old, h, img, known); err != nil {
 			return err
 		}
@@ -136,7 +136,10 @@ func (k *desk) greetOne(w *hands, c Campaign, a Assignment, old Device, h Hello,
 		e = Event{Trigger: Returned}
 	case a.State == Offered:
 		// The device is here and gets the manifest as it subscribes; ask again soon if it does not answer.
-		a.NextOffer = a.nextOffer(1, k.now)
+		due := a.Due()
+		if a.NextOffer = a.nextOffer(1, k.now); a.Due().Before(due) {
+			k.touched(a.Campaign) // its engine would look too late
+		}
 		if err := k.tx.PutAssignment(k.t, a); err != nil {
 			return fmt.Errorf("write assignment of %s: %w", a.Device, err)
 		}

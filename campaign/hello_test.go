@@ -164,8 +164,9 @@ func TestADeviceThatOnlySaysHelloIsGivenUp(t *testing.T) {
 	w.want(c, "d", campaign.Received)
 }
 
+// TestSilentDeviceThatDidItAnyway: its proof is in the registry by the time its turn comes again. It was updated by us,
+// so it is not skipped.
 func TestSilentDeviceThatDidItAnyway(t *testing.T) {
-	// Back by a hello without facts, then known to hold the payload before it is offered again.
 	w := newWorld(t)
 	m := w.manifest("v2")
 	w.register("d", "e")
@@ -178,6 +179,9 @@ func TestSilentDeviceThatDidItAnyway(t *testing.T) {
 	w.want(c, "d", campaign.Silent)
 	w.hello("d", [32]byte{}, 1)
 	w.want(c, "d", campaign.Pending)
-	w.hello("d", m.Payload, 1)
+	d := w.m.devices[device("d")]
+	d.Installed = []campaign.Image{{Component: component, Digest: m.Payload}}
+	w.m.devices[d.ID] = d
+	w.run(c)
 	w.want(c, "d", campaign.Confirmed)
 }

@@ -186,7 +186,7 @@ type Assignment struct {
 	Detail    string
 	Waiting   bool // pending, and the device is busy with another campaign
 	Offers    int
-	NextOffer time.Time // when an unanswered offer is published again; zero: not again
+	NextOffer time.Time // when an unanswered offer is published again, if that is before Deadline; zero: not again
 	Deadline  time.Time // when a live state turns silent; zero: none
 	Seq       uint64    // of the newest report
 	Boot      uint64    // from the newest report or hello that gave one

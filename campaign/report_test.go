@@ -226,6 +226,11 @@ func TestLaterUpdateDoesNotRevertAnEarlierOne(t *testing.T) {
 	w.hello(d, c.m.Payload, 7) // back to the earlier update
 	w.want(c.c, d, campaign.Confirmed)
 	w.want(c2, d, campaign.Reverted)
+	for range 2 { // further back: it was the later update that was undone
+		w.hello(d, factory, 8)
+		w.want(c.c, d, campaign.Confirmed)
+		w.want(c2, d, campaign.Reverted)
+	}
 }
 
 func TestFallingBackBehindAFailedLaterUpdateRevertsTheEarlierOne(t *testing.T) {
@@ -257,6 +262,12 @@ func TestOldEvidenceProvesNothing(t *testing.T) {
 		if res.Verdict != campaign.Stale || w.m.devices[device(d)].Installed[0].Digest != c.m.Payload {
 			t.Errorf("verdict %q, device %v", res.Verdict, w.m.devices[device(d)])
 		}
+	})
+	t.Run("hello from before the reboot", func(t *testing.T) {
+		w, d, c := offered(t)
+		w.report(d, c.m, "rebooting", func(r *campaign.Report) { r.Seq, r.Boot = 50, 1 })
+		w.sayHello(d, campaign.Hello{Seq: 40, Boot: 2, Installed: []campaign.Image{{Component: component, Digest: factory}}})
+		w.want(c.c, d, campaign.Rebooting)
 	})
 	t.Run("report of an earlier campaign with the same manifest", func(t *testing.T) {
 		w, d, c := offered(t)

@@ -81,10 +81,9 @@ func (k *desk) touched(c ident.Campaign) {
 	}
 }
 
-// show says what the device's manifest topic holds now, and takes back what was to be said about it before.
+// show says what the device's manifest topic holds now, in place of an offer that the same transaction came upon before.
 func (k *desk) show(h *hands) {
 	k.res.Offers = slices.DeleteFunc(k.res.Offers, func(o Offer) bool { return o.Device == h.device })
-	k.res.Clears = slices.DeleteFunc(k.res.Clears, func(c Clear) bool { return c.Device == h.device })
 	if l, ok := h.Shown(); ok {
 		k.res.Offers = append(k.res.Offers, Offer{h.device, l.Manifest, l.Campaign})
 	} else {

@@ -155,6 +155,17 @@ func TestTwoComponentsShareOneTopic(t *testing.T) {
 	}
 }
 
+func TestTwoComponentsProvenAtOnceClearTheTopicOnce(t *testing.T) {
+	w, d, c := offered(t)
+	other := w.second("config")
+	w.run(w.create("c2", other, policy()))
+	res := w.sayHello(d, campaign.Hello{Seq: 99, Installed: []campaign.Image{
+		{Component: component, Digest: c.m.Payload}, {Component: "01", Digest: other.Payload}}})
+	if len(res.Offers) != 0 || len(res.Clears) != 1 || len(res.Transitions) != 2 {
+		t.Errorf("result %+v", res)
+	}
+}
+
 func (w *world) showsLast(d string, m firmware.Manifest) {
 	w.t.Helper()
 	l, ok := w.m.works[device(d)].Shown()

@@ -162,18 +162,15 @@ func (a Assignment) offered(from State, now time.Time, deadlines map[State]time.
 }
 
 // nextOffer is when the n-th unanswered offer is repeated: after a back-off that doubles from 5 s to 10 min, with up to
-// half of it again as jitter that is fixed by the device's order, so that a re-run of the transaction gives the same.
+// half of it again as jitter that is fixed by the device's order, so that a re-run of the transaction gives the same. One
+// that would come after the deadline is never due.
 func (a Assignment) nextOffer(n int, now time.Time) time.Time {
 	const first, most = 5 * time.Second, 10 * time.Minute
 	wait := most
 	if n < 8 {
 		wait = min(most, first<<max(n-1, 0))
 	}
-	at := now.Add(wait + time.Duration(mix(a.Order, uint64(n))%uint64(wait/2)))
-	if !a.Deadline.IsZero() && !at.Before(a.Deadline) {
-		return time.Time{}
-	}
-	return at
+	return now.Add(wait + time.Duration(mix(a.Order, uint64(n))%uint64(wait/2)))
 }
 
 // mix spreads a and b over 64 bits.
