@@ -47,6 +47,7 @@ func TestModel(t *testing.T) {
 	seen := map[campaign.State]int{}
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newModel(rt)
+		m.someCampaign()
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
 			m.act()
 			m.settle()
@@ -64,7 +65,7 @@ func TestModel(t *testing.T) {
 		}
 	})
 	t.Logf("outcomes %v, moves to %v", stopped, seen)
-	for _, s := range campaign.States[1:] {
+	for _, s := range campaign.States[1:] { // the rare way back to pending has its own tests
 		if seen[s] == 0 {
 			t.Errorf("nothing ever moved to %s: the model does not reach it", s)
 		}
@@ -84,7 +85,10 @@ func newModel(rt *rapid.T) *model {
 	m.manifests = []firmware.Manifest{m.manifest("v2"), m.manifest("v3"), m.second("config")}
 	m.register(m.devices...)
 	m.lose = func() loss {
-		return rapid.SampledFrom([]loss{nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing, commit, words}).Draw(rt, "loss")
+		if n := rapid.IntRange(0, 30).Draw(rt, "loss"); n > 28 {
+			return loss(n - 28)
+		}
+		return nothing
 	}
 	return m
 }
@@ -92,9 +96,17 @@ func newModel(rt *rapid.T) *model {
 func (m *model) act() {
 	rt := m.rt
 	d := rapid.SampledFrom(m.devices).Draw(rt, "device")
-	switch rapid.SampledFrom([]string{"report", "report", "report", "report", "again", "hello", "hello", "time", "time", "start", "stop", "pause", "registry"}).Draw(rt, "action") {
+	switch rapid.SampledFrom([]string{"report", "report", "report", "report", "finish", "again", "hello", "hello", "time", "start", "start", "stop", "pause", "registry"}).Draw(rt, "action") {
 	case "report":
 		m.someReport(d)
+	case "finish":
+		for _, l := range m.m.works[device(d)].Live {
+			i := slices.IndexFunc(m.manifests, func(man firmware.Manifest) bool { return man.Digest == l.Manifest })
+			m.report(d, m.manifests[i], "installed", func(r *campaign.Report) {
+				r.Installed = []campaign.Image{{Component: l.Component, Digest: m.manifests[i].Payload}}
+			})
+			m.restart()
+		}
 	case "again":
 		if list := m.sent[d]; len(list) > 0 {
 			r := rapid.SampledFrom(list).Draw(rt, "old")
@@ -130,7 +142,10 @@ func (m *model) act() {
 
 func (m *model) someReport(d string) {
 	rt := m.rt
-	man := rapid.SampledFrom(m.manifests).Draw(rt, "manifest")
+	man := m.manifests[rapid.IntRange(0, 2).Draw(rt, "manifest")]
+	if live := m.m.works[device(d)].Live; len(live) > 0 && rapid.IntRange(0, 3).Draw(rt, "stray") > 0 {
+		man = m.m.manifests[live[0].Manifest]
+	}
 	word := rapid.SampledFrom([]string{"received", "deferred", "downloading", "downloaded", "installing", "rebooting",
 		"installed", "installed", "failed", "rejected", "levitating"}).Draw(rt, "word")
 	m.seq++
@@ -188,7 +203,7 @@ func (m *model) someCampaign() {
 	p.Deadlines[campaign.Offered] = 2 * time.Hour
 	p.Waves = []campaign.Wave{{Count: rapid.IntRange(1, 5).Draw(rt, "first")}, {Percent: 50}}
 	if rapid.Bool().Draw(rt, "short") {
-		p.Within = 100 * time.Hour
+		p.Within = 20 * time.Hour
 	}
 	m.woken[m.orNothing(m.manifests[rapid.IntRange(0, 2).Draw(rt, "manifest")], p)] = true
 }
