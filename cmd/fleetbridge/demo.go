@@ -89,7 +89,7 @@ func (a *app) demo(ctx context.Context, d demoFlags) (err error) {
 		}
 		return show
 	})
-	return g.Wait()
+	return orInterrupted(ctx, g.Wait())
 }
 
 // scenario reads the flags.
@@ -153,7 +153,7 @@ func (a *app) show(ctx context.Context, s *scenario, op client.Context, waves []
 	if err != nil {
 		return err
 	}
-	r.Elapsed = time.Since(start).Seconds()
+	r.Elapsed = seconds(time.Since(start))
 	if err := a.printResult(ctx, cl, r); err != nil {
 		return err
 	}

@@ -54,12 +54,12 @@ func exitCode(err error) int {
 		return f.code
 	case errors.As(err, &p):
 		return problemCode(p)
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	case errors.Is(err, client.ErrDenied):
 		return exitDenied
 	case errors.Is(err, client.ErrTimeout), errors.Is(err, client.ErrUnreachable):
 		return exitTimeout
-	case errors.Is(err, context.Canceled):
-		return exitInterrupted
 	}
 	for _, bad := range []error{config.ErrInvalid, client.ErrServer, ident.ErrInvalid, topics.ErrUnknownRole,
 		cose.ErrUnknownAlg, cose.ErrKey, simulator.ErrConfig, simulator.ErrMix} {
@@ -104,6 +104,10 @@ func (a *app) printError(err error) {
 	if isProblem && a.output != "table" {
 		// The error stream is all that is left to tell, so a failure to write to it is not told.
 		_ = json.NewEncoder(a.stderr).Encode(p)
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.stderr, "interrupted")
 		return
 	}
 	fmt.Fprintf(a.stderr, "error: %v\n", err)

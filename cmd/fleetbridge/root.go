@@ -141,11 +141,19 @@ func (a *app) withClient(fn func(ctx context.Context, c *client.Client, args []s
 		defer cancel()
 		c, err := a.connect(ctx)
 		if err != nil {
-			return err
+			return orInterrupted(ctx, err)
 		}
 		defer c.Close()
-		return fn(ctx, c, args)
+		return orInterrupted(ctx, fn(ctx, c, args))
 	}
+}
+
+// orInterrupted is err, or the interruption that caused it.
+func orInterrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, errCampaign) {
+		return ctx.Err()
+	}
+	return err
 }
 
 // untilInterrupted is ctx, ended by the first signal.

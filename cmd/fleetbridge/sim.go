@@ -156,6 +156,7 @@ type simulation struct {
 	policy   topics.Policy
 	existing ident.Campaign // zero: make one
 	hold     time.Duration  // no campaign, stay connected
+	begun    time.Time
 }
 
 // simResult is what `sim run` measured.
@@ -212,11 +213,11 @@ func (a *app) simulate(ctx context.Context, s *simulation) (simResult, error) {
 	off := make(chan error, 1)
 	go func() { off <- f.Run(running) }()
 	defer func() { power(); <-off }() // a fleet that is switched off has nothing to say
-	begun := time.Now()
+	s.begun = time.Now()
 	if err := waitReady(ctx, f); err != nil {
 		return r, err
 	}
-	r.ConnectSeconds = time.Since(begun).Seconds()
+	r.ConnectSeconds = seconds(time.Since(s.begun))
 	n := int64(max(1, f.Stats().Connected))
 	r.ClientBytes = max(0, memory(os.Getpid()).rss-ownBefore.rss) / n
 	r.ServerBytes = max(0, memory(s.pid).rss-before.rss) / n
@@ -257,8 +258,7 @@ func (a *app) drive(ctx context.Context, s *simulation, f *simulator.Fleet, r *s
 	if r.result, err = s.result(ctx, f, id, started); err != nil {
 		return err
 	}
-	r.Elapsed = took.Seconds() + r.ConnectSeconds
-	r.CampaignSeconds = took.Seconds()
+	r.Elapsed, r.CampaignSeconds = seconds(time.Since(s.begun)), seconds(took)
 	r.DevicesPerSec = float64(r.Confirmed) / took.Seconds()
 	r.BytesPerSec = float64(r.ChunkBytes) / took.Seconds()
 	r.ReportsPerSec = float64(r.Recorded) / took.Seconds()
@@ -274,6 +274,9 @@ func (s *simulation) startDraft(ctx context.Context, id ident.Campaign) error {
 	}
 	return err
 }
+
+// seconds is a duration for people and JSON: to the millisecond.
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 

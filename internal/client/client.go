@@ -158,6 +158,9 @@ func (c *Client) live(ctx context.Context) (*paho.Client, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return nil, ctx.Err()
+			}
 			return nil, fmt.Errorf("%w: connection lost and not back in time", ErrUnreachable)
 		}
 	}
@@ -211,16 +214,19 @@ func connectError(ack *paho.Connack, err error) error {
 }
 
 func subscribe(ctx context.Context, s *paho.Client, filter string) error {
-	ctx, cancel := whileLive(ctx, s)
+	live, cancel := whileLive(ctx, s)
 	defer cancel()
-	ack, err := s.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
+	ack, err := s.Subscribe(live, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: filter, QoS: 1}}})
 	if ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] >= 0x80 {
 		return fmt.Errorf("subscribe %s: %w (reason 0x%02x)", filter, ErrDenied, ack.Reasons[0])
 	}
-	if err != nil {
-		return fmt.Errorf("subscribe %s: %w: %w", filter, ErrUnreachable, err)
+	switch {
+	case err == nil:
+		return nil
+	case live.Err() != nil && ctx.Err() == nil:
+		return fmt.Errorf("subscribe %s: %w: connection lost", filter, ErrUnreachable)
 	}
-	return nil
+	return fmt.Errorf("subscribe %s: %w: %w", filter, ErrUnreachable, err)
 }
 
 // Subscribe calls fn for every message that matches filter, now and after each reconnect; the retained ones come again
