@@ -127,7 +127,11 @@ func (b *Bridge) runCommand(ctx context.Context, c *call, a topics.Address, in l
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(in.Props.Expiry)*time.Second)
 		defer cancel()
 	}
-	return run(ctx, c)
+	reply, err := run(ctx, c)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, problem(topics.ProblemDeadlinePassed, "the message expiry passed before the command was done")
+	}
+	return reply, err
 }
 
 // replyTopic is where the answer goes: the Response Topic, which must be the client's own [MQTT-3.3.2-14], or else the
@@ -174,7 +178,7 @@ func (b *Bridge) reply(ctx context.Context, c *call, in link.Inbound, to string,
 		}
 		p.RequestID = c.id
 		status, contentType = p.Status, c.format.ProblemContentType()
-		if payload, err = topics.Encode(p, c.format); err != nil {
+		if payload, err = c.encodeProblem(p); err != nil {
 			b.o.Logger.Error("problem could not be encoded", "command", in.Topic, "err", err)
 			return
 		}
@@ -195,6 +199,15 @@ func (c *call) encode(body any) ([]byte, error) {
 		return nil, err
 	}
 	return topics.AddRequestID(b, c.id)
+}
+
+// encodeProblem encodes a problem; to a client that takes little, only what a program needs of it.
+func (c *call) encodeProblem(p *topics.Problem) ([]byte, error) {
+	body, err := topics.Encode(p, c.format)
+	if err != nil || len(body) <= c.maxReply {
+		return body, err
+	}
+	return topics.Encode(topics.Problem{Type: p.Type, Status: p.Status, RequestID: p.RequestID}, c.format)
 }
 
 // view reads for a command.
@@ -235,9 +248,6 @@ func (c *call) mutate(ctx context.Context, fn func(campaign.Tx) (any, campaign.R
 	})
 	if err != nil {
 		c.b.remind(ctx, c.tenant, res)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-			return nil, problem(topics.ProblemDeadlinePassed, "the message expiry passed before the command could run")
-		}
 		return nil, err
 	}
 	c.b.announce(ctx, c.tenant, res)

@@ -21,16 +21,16 @@ func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, e
 		return nil, fmt.Errorf("begin upload: %w", err)
 	}
 	complete := false
-	_, err = c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+	err = c.b.commit(ctx, func(tx campaign.Tx) error {
 		p, err := tx.Payload(c.tenant, req.Digest)
 		complete = err == nil && !p.Created.IsZero()
 		if complete {
-			return nil, campaign.Result{}, nil
+			return nil
 		}
 		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
-			return nil, campaign.Result{}, fmt.Errorf("read payload: %w", err)
+			return fmt.Errorf("read payload: %w", err)
 		}
-		return nil, campaign.Result{}, tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
+		return tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
 	})
 	if err != nil {
 		return nil, err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
+	"fleetbridge/bridge"
 	"fleetbridge/campaign"
 	"fleetbridge/campaign/store/storetest"
 	"fleetbridge/link"
@@ -216,6 +218,56 @@ func everyCommit(t *testing.T, between func(*fixture, *trap) func()) {
 		if failed < 10 && !t.Failed() {
 			t.Errorf("only %d commits were made to fail: the story is too short", failed)
 		}
+	}
+}
+
+func TestStoreFailureIsAProblemOfCommands(t *testing.T) {
+	f, s := trapped(t)
+	f.ok("server", "info", topics.None{}, nil) // the start is over
+	s.arm(1, false)
+	p := f.fails(topics.ProblemStoreUnavailable, "device", "add", topics.DeviceAdd{Device: device("d1")})
+	if strings.Contains(p.Detail, errTrap.Error()) {
+		t.Errorf("the problem tells of our insides: %q", p.Detail)
+	}
+	f.fails(topics.ProblemDeviceNotFound, "device", "get", topics.DeviceGet{Device: device("d1")})
+	f.ok("device", "add", topics.DeviceAdd{Device: device("d1")}, nil)
+}
+
+func TestRunEndsWhenItsStartFails(t *testing.T) {
+	s := &trap{}
+	f := start(t, func(inner campaign.Store) campaign.Store { s.Store = inner; return s })
+	f.stop()
+	s.arm(1, false)
+	b, err := bridge.New(bridge.Options{Store: s, Link: newFakeLink(), Catalogue: f.catalogue})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Run(t.Context()); !errors.Is(err, errTrap) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+// tardy is a store whose Updates wait, once it is late, until their context ends.
+type tardy struct {
+	campaign.Store
+	late bool
+}
+
+func (s *tardy) Update(ctx context.Context, fn func(campaign.Tx) error) error {
+	if !s.late {
+		return s.Store.Update(ctx, fn)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestMessageExpiryIsTheDeadline(t *testing.T) {
+	f := start(t, func(s campaign.Store) campaign.Store { return &tardy{Store: s} })
+	f.ok("server", "info", topics.None{}, nil) // the start is over
+	f.store.(*tardy).late = true
+	p := f.do(command{p: operator, noun: "device", verb: "add", in: link.Inbound{Props: link.Properties{Expiry: 1}}}, topics.DeviceAdd{Device: device("d1")}, nil)
+	if p == nil || p.Type != topics.ProblemDeadlinePassed {
+		t.Errorf("problem %v, want deadline-passed", p)
 	}
 }
 

@@ -149,7 +149,11 @@ func (r replier) Send(_ context.Context, messages ...link.Message) error {
 // publish hands in to the bridge as p's message and says what became of it.
 func (l *fakeLink) publish(t *testing.T, p topics.Principal, in link.Inbound) *outcome {
 	t.Helper()
-	<-l.ready
+	select {
+	case <-l.ready:
+	case <-time.After(patience):
+		t.Fatal("the bridge does not serve")
+	}
 	l.pending.Add(1)
 	defer l.pending.Done()
 	out := &outcome{}
