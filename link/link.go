@@ -94,6 +94,7 @@ type Ack interface {
 type Replier interface {
 	// Send writes messages to that connection only, at QoS 0, in order, without a walk over subscriptions. It blocks for
 	// at most the link's write deadline. ErrTooLarge if one exceeds the client's maximum packet (nothing is then written).
+	// Once it has returned, the payloads are the caller's again.
 	Send(ctx context.Context, messages ...Message) error
 }
 
