@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 
@@ -145,18 +146,19 @@ func bytesText(n int64) string {
 
 // parseSize parses a size with an optional unit: 4096, 512KiB, 1MiB.
 func parseSize(s string) (int64, error) {
-	var n int64
-	var unit string
-	if _, err := fmt.Sscanf(s+" ", "%d%s", &n, &unit); err != nil && unit != "" || n < 0 {
-		return 0, usagef("size %q: want a number of bytes, or one with KiB or MiB", s)
+	number, shift := strings.TrimSuffix(s, "B"), 0
+	switch {
+	case strings.HasSuffix(s, "KiB"):
+		number, shift = strings.TrimSuffix(s, "KiB"), 10
+	case strings.HasSuffix(s, "MiB"):
+		number, shift = strings.TrimSuffix(s, "MiB"), 20
 	}
-	switch unit {
-	case "", "B":
-		return n, nil
-	case "KiB":
-		return n << 10, nil
-	case "MiB":
-		return n << 20, nil
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > maxSize>>shift {
+		return 0, usagef("size %q: want bytes, at most 1 GiB, such as 4096, 512KiB or 1MiB", s)
 	}
-	return 0, usagef("size %q: unit %q is not B, KiB or MiB", s, unit)
+	return n << shift, nil
 }
+
+// maxSize is the largest payload that a simulation makes, in memory.
+const maxSize = 1 << 30

@@ -155,11 +155,12 @@ type track struct {
 	drawn int // lines to draw over
 	told  int // waves whose line is written for good
 	last  time.Time
+	took  map[int]time.Duration // until each settled wave was
 }
 
 func (a *app) newTrack() *track {
 	now := time.Now()
-	return &track{a: a, live: terminal(a.stderr), start: now, last: now}
+	return &track{a: a, live: terminal(a.stderr), start: now, last: now, took: map[int]time.Duration{}}
 }
 
 func (t *track) at(p topics.Progress) {
@@ -194,8 +195,15 @@ func (t *track) at(p topics.Progress) {
 func (t *track) wave(i, of int, w topics.WaveProgress) string {
 	n := tallyOf(w.Total, w.Counts)
 	done := n.total - n.open
+	took, settled := t.took[i]
+	if !settled {
+		took = time.Since(t.start)
+	}
+	if n.open == 0 {
+		t.took[i] = took
+	}
 	return fmt.Sprintf("  wave %d/%d %s %d/%d   ok %d   failed %d   silent %d   skipped %d   %.1f s",
-		i+1, of, bar(done, n.total, 20), done, n.total, n.confirmed, n.failed, n.silent, n.skipped, time.Since(t.start).Seconds())
+		i+1, of, bar(done, n.total, 20), done, n.total, n.confirmed, n.failed, n.silent, n.skipped, took.Seconds())
 }
 
 // end leaves what is drawn.

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"fleetbridge/campaign"
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+	"fleetbridge/internal/client"
+	"fleetbridge/internal/config"
+	"fleetbridge/topics"
+)
+
+// TestTallyKnowsEveryState puts one device into each state: each is counted once, and those that end nothing are open.
+func TestTallyKnowsEveryState(t *testing.T) {
+	counts := map[string]uint64{}
+	open := uint64(0)
+	for _, s := range campaign.States {
+		counts[string(s)] = 1
+		if !s.Settled() {
+			open++
+		}
+	}
+	n := tallyOf(uint64(len(campaign.States)), counts)
+	if n.confirmed+n.failed+n.silent+n.skipped+n.open != n.total || n.open != open {
+		t.Errorf("%+v, want %d open of %d", n, open, len(campaign.States))
+	}
+}
+
+// TestTrackIsPlainWithoutTerminal writes a wave's line once, when it is settled, and nothing that moves.
+func TestTrackIsPlainWithoutTerminal(t *testing.T) {
+	var words bytes.Buffer
+	a := &app{env: env{stderr: &words}}
+	track := a.newTrack()
+	wave := func(open, ok uint64) topics.WaveProgress {
+		return topics.WaveProgress{Total: open + ok, Counts: map[string]uint64{"downloading": open, "confirmed": ok}}
+	}
+	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(2, 0), wave(5, 0)}})
+	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2), wave(5, 0)}})
+	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2), wave(1, 4)}})
+	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2), wave(0, 5)}})
+	lines := strings.Split(strings.TrimSpace(words.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "wave 1/2") || !strings.Contains(lines[1], "5/5   ok 5") || strings.Contains(words.String(), "\x1b") {
+		t.Errorf("got %q", lines)
+	}
+	a.quiet = true
+	words.Reset()
+	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2)}})
+	if words.Len() > 0 {
+		t.Errorf("said under --quiet: %q", words.String())
+	}
+}
+
+// TestExitCodes has an error of each kind that commands meet.
+func TestExitCodes(t *testing.T) {
+	problem := func(slug string, status int) error {
+		return fmt.Errorf("campaign/get: %w", &topics.Problem{Type: slug, Status: status})
+	}
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, exitOK}, {io.ErrUnexpectedEOF, exitFailure}, {usagef("wrong"), exitUsage},
+		{fmt.Errorf("x: %w", config.ErrInvalid), exitUsage}, {fmt.Errorf("x: %w", ident.ErrInvalid), exitUsage},
+		{problem("invalid-request", 422), exitUsage}, {problem("malformed-body", 400), exitUsage},
+		{problem("campaign-not-found", 404), exitNotFound}, {problem("not-allowed", 403), exitDenied},
+		{problem("wrong-phase", 409), exitConflict}, {problem("deadline-passed", 408), exitTimeout},
+		{problem("manifest-untrusted", 422), exitVerify}, {problem("digest-mismatch", 422), exitVerify},
+		{problem("internal", 500), exitFailure}, {problem("store-unavailable", 503), exitFailure}, {problem("quota", 429), exitFailure},
+		{fmt.Errorf("x: %w", client.ErrDenied), exitDenied}, {fmt.Errorf("x: %w", client.ErrTimeout), exitTimeout},
+		{fmt.Errorf("x: %w", client.ErrUnreachable), exitTimeout}, {fmt.Errorf("x: %w", firmware.ErrUntrusted), exitVerify},
+		{&failure{code: exitCampaign, err: errors.New("x")}, exitCampaign},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.err, got, tt.want)
+		}
+	}
+	for _, p := range topics.Problems { // no problem of the contract is without a code
+		if code := exitCode(&topics.Problem{Type: p.Type, Status: p.Status}); code == exitFailure && p.Status < 413 {
+			t.Errorf("%s (%d) has no code of its own", p.Type, p.Status)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "17": 17, "4096B": 4096, "512KiB": 512 << 10, "3MiB": 3 << 20} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "x", "-1", "1.5MiB", "3 MiB", "3GB", "KiB", "9999999999999MiB"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
+
+func TestParseWaves(t *testing.T) {
+	got, err := parseWaves([]string{"10", "2.5%", "100%"})
+	if err != nil || len(got) != 3 || got[0].Count != 10 || got[1].Percent != 2.5 || got[2].Percent != 100 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"0", "-1", "0%", "101%", "NaN%", "x", "%", ""} {
+		if got, err := parseWaves([]string{bad}); err == nil {
+			t.Errorf("%q: %+v", bad, got)
+		}
+	}
+}
