@@ -59,10 +59,20 @@ func (f *fixture) update(id string, m topics.ManifestView, seq uint64) {
 	}
 }
 
-// progress waits for a progress message that ok accepts.
+// progress waits for a progress that ok accepts, as a subscriber does: the state at subscribe, then what is published.
 func (f *fixture) progress(id string, what string, ok func(topics.Progress) bool) topics.Progress {
 	f.t.Helper()
 	var p topics.Progress
+	err := f.directory.Retained(context.Background(), operator, topics.ProgressTopic(acme, campaignID(id)), func(_ string, b []byte) bool {
+		_, err := topics.Decode(b, &p)
+		return err == nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if ok(p) {
+		return p
+	}
 	f.link.await(f.t, what, 0, func(m link.Message) bool {
 		if m.Topic != topics.ProgressTopic(acme, campaignID(id)) {
 			return false

@@ -180,12 +180,13 @@ func TestEveryCommitMayFail(t *testing.T) {
 // starts a new one over the store.
 func TestCrashAtEveryCommit(t *testing.T) {
 	everyCommit(t, func(f *fixture, s *trap) func() {
+		sprung := s.sprung
 		return func() {
 			select {
-			case <-s.sprung:
+			case <-sprung:
 				f.stop()
 				f.run()
-				s.sprung = make(chan struct{})
+				sprung = nil // once
 			default:
 			}
 		}
