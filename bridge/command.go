@@ -74,6 +74,9 @@ var handlers = map[[2]string]handler{
 	{"campaign", "get"}:      handle(campaignGet),
 	{"campaign", "start"}:    handle(campaignStart),
 	{"campaign", "stop"}:     handle(campaignStop),
+	{"campaign", "pause"}:    handle(campaignPause),
+	{"campaign", "resume"}:   handle(campaignResume),
+	{"campaign", "next"}:     handle(campaignNext),
 	{"campaign", "devices"}:  handle(campaignDevices),
 }
 

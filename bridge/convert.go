@@ -72,6 +72,7 @@ func policyOf(w topics.Policy) campaign.Policy {
 		p.Within = time.Duration(w.Within)
 	}
 	maps.Copy(p.Deadlines, deadlinesOf(w.Deadlines))
+	p.Rollout = rolloutOf(w)
 	return p
 }
 
@@ -92,6 +93,7 @@ func policyView(p campaign.Policy) topics.Policy {
 	for _, w := range p.Waves {
 		v.Waves = append(v.Waves, topics.Wave{Percent: w.Percent, Count: w.Count})
 	}
+	showRollout(p.Rollout, &v)
 	return v
 }
 
@@ -114,7 +116,7 @@ func campaignView(c campaign.Campaign, n campaign.Counts, now time.Time) topics.
 		Selection: selectionView(c.Selection), Policy: policyView(c.Policy),
 		State: string(c.Phase), Step: string(c.Step), Outcome: string(c.Outcome), Reason: c.Reason,
 		Revision: c.Revision, CreatedBy: c.CreatedBy, Created: c.Created, Started: c.Started, Active: c.ActiveAt,
-		Stopped: c.StoppedAt, Progress: progressOf(c, n, now),
+		Stopped: c.StoppedAt, Progress: progressOf(c, n, now), Released: released(c), GateMet: c.MetAt,
 	}
 }
 

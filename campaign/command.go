@@ -123,9 +123,12 @@ func (s Spec) complete() (Spec, error) {
 }
 
 // Start hands a draft to the engine. An ifRevision other than 0 must be the campaign's revision (ErrConflict); a campaign
-// that is no draft gives ErrPhase.
+// that is no draft gives ErrPhase, one whose time is over an *InvalidError.
 func Start(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision uint64, by string) (Campaign, Result, error) {
 	return command(tx, t, id, ifRevision, func(c *Campaign) error {
+		if err := c.Policy.Rollout.current(now); err != nil {
+			return err
+		}
 		c.StartedBy, c.Started = by, now
 		return c.enter(Scheduled, "")
 	})
@@ -135,12 +138,16 @@ func Start(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision u
 // engine withdraws what is. Other phases give ErrPhase, another revision than ifRevision (if not 0) ErrConflict.
 func Stop(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision uint64, by, reason string) (Campaign, Result, error) {
 	return command(tx, t, id, ifRevision, func(c *Campaign) error {
-		text := "stopped by " + by
-		if reason != "" {
-			text += ": " + reason
-		}
-		return c.end(now, UserStopped, text)
+		return c.end(now, UserStopped, said("stopped by "+by, reason))
 	})
+}
+
+// said is a reason of the campaign's record: who did what, and why if they said so.
+func said(what, why string) string {
+	if why != "" {
+		what += ": " + why
+	}
+	return clip(what)
 }
 
 // command changes one campaign at a user's word.

@@ -30,7 +30,7 @@ func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Chec
 	e := &engine{desk: desk{tx: tx, t: t, now: now}, c: c, slice: max(slice, 1)}
 	switch c.Phase {
 	case Scheduled:
-		err = e.c.enter(Starting, CheckingManifest)
+		err = e.scheduled()
 	case Starting:
 		err = e.starting(check)
 	case Active:
@@ -54,40 +54,49 @@ type engine struct {
 	c     Campaign
 	slice int
 	again bool
+	at    time.Time // the earliest moment at which time alone gives it work; zero: none
+}
+
+// wake asks for an Advance at t, if that is a moment.
+func (e *engine) wake(t time.Time) {
+	if !t.IsZero() && (e.at.IsZero() || t.Before(e.at)) {
+		e.at = t
+	}
 }
 
 // close writes the campaign if it changed, and says when to come back.
 func (e *engine) close(was Campaign) (Result, Wake, error) {
-	if e.c.Revision != was.Revision || e.c.Cursor != was.Cursor {
+	moved := e.c.Revision != was.Revision || e.c.Cursor != was.Cursor
+	if moved || e.c.Pace != was.Pace {
 		if err := e.tx.PutCampaign(e.t, e.c); err != nil {
 			return Result{}, Wake{}, fmt.Errorf("write campaign: %w", err)
 		}
+	}
+	if moved {
 		e.touched(e.c.ID)
 		e.again = true
 	}
 	if !e.c.Phase.Running() {
 		return e.res, Wake{}, nil
 	}
-	w := Wake{Again: e.again}
-	if e.c.running() {
+	switch {
+	case e.c.running():
 		next, err := e.tx.NextDue(e.t, e.c.ID)
 		if err != nil {
 			return Result{}, Wake{}, fmt.Errorf("read next due: %w", err)
 		}
-		w.At = e.c.End()
-		if !next.IsZero() && next.Before(w.At) {
-			w.At = next
-		}
-	} else {
-		w.Again = true // starting and stopping end by themselves
+		e.wake(next)
+		e.wake(e.c.End())
+	case e.c.Phase != Scheduled:
+		e.again = true // starting and stopping end by themselves
 	}
-	return e.res, w, nil
+	return e.res, Wake{Again: e.again, At: e.at}, nil
 }
 
 // active looks at what is due, judges, and offers, in this order: a threshold that was passed stops the campaign before
 // the next device is touched.
 func (e *engine) active() error {
-	if err := e.due(); err != nil {
+	if err := e.due(true, time.Time{}); err != nil {
 		return err
 	}
 	exhausted, err := e.exhausted()
@@ -106,26 +115,18 @@ func (e *engine) active() error {
 		e.c.Open = d.Open
 		e.c.Revision++
 	}
+	e.c.MetAt = d.Met
+	e.wake(d.At)
 	room := e.slice
 	if e.c.Policy.InFlight > 0 {
 		room = max(0, e.c.Policy.InFlight-int(n.Of(liveStates...)))
 	}
-	return e.offers(room)
+	return e.offers(room, d.Hold)
 }
 
-// paused keeps time for what is already offered, and offers nothing new.
-func (e *engine) paused() error {
-	if err := e.due(); err != nil {
-		return err
-	}
-	if !e.now.Before(e.c.End()) {
-		return e.c.end(e.now, Expired, fmt.Sprintf("not finished within %s", e.c.Policy.Within))
-	}
-	return nil
-}
-
-// due repeats unanswered offers and gives up on devices whose deadline has passed.
-func (e *engine) due() error {
+// due repeats unanswered offers and gives up on devices whose deadline has passed. Where nothing may be offered, the
+// repeats are put off until then, or by the longest back-off where nobody knows when.
+func (e *engine) due(offering bool, until time.Time) error {
 	list, err := e.tx.DueBy(e.t, e.c.ID, e.now, e.slice)
 	if err != nil {
 		return fmt.Errorf("list due: %w", err)
@@ -135,8 +136,18 @@ func (e *engine) due() error {
 		if err != nil {
 			return err
 		}
+		late := !a.Deadline.IsZero() && !a.Deadline.After(e.now)
+		if !late && !offering {
+			if a.NextOffer = until; until.IsZero() {
+				a.NextOffer = a.nextOffer(maxBackOff, e.now)
+			}
+			if err := e.tx.PutAssignment(e.t, a); err != nil {
+				return fmt.Errorf("write assignment of %s: %w", a.Device, err)
+			}
+			continue
+		}
 		ev := Event{Trigger: Overdue, Reason: ReasonDeadline}
-		if a.Deadline.IsZero() || a.Deadline.After(e.now) {
+		if !late {
 			ev = Event{Trigger: Offering}
 			h.take(a.slot())
 		}
@@ -163,19 +174,24 @@ func (e *engine) exhausted() (bool, error) {
 	return len(next) == 0 || next[0].Wave != e.c.Open, nil
 }
 
-// offers offers the next devices of the open waves, at most room of them.
-func (e *engine) offers(room int) error {
+// offers offers the next devices of the open waves, at most room of them. hold is the step of a campaign that has none
+// to offer and waits for something else than reports.
+func (e *engine) offers(room int, hold Step) error {
 	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, e.slice)
 	if err != nil {
 		return fmt.Errorf("list pending: %w", err)
 	}
-	step := Deploying
+	rest := Deploying
+	if hold != "" {
+		rest = hold
+	}
+	step := rest
 	if len(list) == e.slice {
 		step = Publishing
 	}
 	for _, a := range list {
 		if a.Wave > e.c.Open {
-			step = Deploying
+			step = rest
 			break
 		}
 		if room == 0 {

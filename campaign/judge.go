@@ -69,21 +69,20 @@ type Decision struct {
 	Outcome Outcome
 	Reason  string
 	Open    int
+	Met     time.Time // since when the open wave is done and meets its gate; zero: it does not
+	Hold    Step      // what keeps a wave that is done from being followed by the next; "": nothing
+	At      time.Time // when time alone ends Hold; zero: it does not
 }
 
 // Judge decides on an active campaign. exhausted says that no device of the open wave can be offered: what is pending
 // in it waits for another campaign. A share of nothing passes no threshold, and a wave of nothing meets its gate.
 func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 	p := c.Policy
-	settled := n.Of(settledStates...)
-	if over(n.Of(badStates...), settled, p.FailurePercent, p.MinSample) {
-		return stop(AutoStopped, "%.1f %% of %d devices failed, at most %g %% allowed", share(n.Of(badStates...), settled), settled, p.FailurePercent)
+	if d := thresholds(p, n); d.Outcome != "" {
+		return d
 	}
-	if over(n.Of(Silent), settled, p.SilentPercent, p.MinSample) {
-		return stop(AutoStopped, "%.1f %% of %d devices silent, at most %g %% allowed", share(n.Of(Silent), settled), settled, p.SilentPercent)
-	}
-	if end := c.End(); !end.IsZero() && !now.Before(end) {
-		return stop(Expired, "not finished within %s", p.Within)
+	if c.expired(now) {
+		return stop(Expired, "%s", c.late())
 	}
 	if n.InWave(c.Open, liveStates...) != 0 || !exhausted {
 		return Decision{Open: c.Open}
@@ -92,7 +91,7 @@ func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 		if d, ok := gate(p, n, c.Open); !ok {
 			return d
 		}
-		return Decision{Open: c.Open + 1}
+		return c.following(n, now)
 	}
 	if n.Of(Pending) != 0 || n.Of(liveStates...) != 0 {
 		return Decision{Open: c.Open} // devices that another campaign holds, or late ones of an earlier wave
@@ -100,12 +99,16 @@ func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 	return finish(p, n)
 }
 
-// End is when an active campaign expires; zero before its start.
-func (c Campaign) End() time.Time {
-	if c.Started.IsZero() {
-		return time.Time{}
+// thresholds stops a campaign of which too much went wrong, over all or in one wave.
+func thresholds(p Policy, n Counts) Decision {
+	settled := n.Of(settledStates...)
+	if over(n.Of(badStates...), settled, p.FailurePercent, p.MinSample) {
+		return stop(AutoStopped, "%.1f %% of %d devices failed, at most %g %% allowed", share(n.Of(badStates...), settled), settled, p.FailurePercent)
 	}
-	return c.Started.Add(c.Policy.Within)
+	if over(n.Of(Silent), settled, p.SilentPercent, p.MinSample) {
+		return stop(AutoStopped, "%.1f %% of %d devices silent, at most %g %% allowed", share(n.Of(Silent), settled), settled, p.SilentPercent)
+	}
+	return p.waveThresholds(n)
 }
 
 // finish judges every wave again, now that all are settled: an update that was undone since counts against its gate.

@@ -92,6 +92,8 @@ const (
 	DeviceCopy       Step = "devicecopy"  // freezing: assignments are being written
 	Publishing       Step = "publishing"  // offers of the open wave are going out
 	Deploying        Step = "deploying"   // waiting for reports
+	Soaking          Step = "soaking"     // the open wave met its gate and must stay so for Policy.Soak
+	AwaitingRelease  Step = "awaitingrelease"
 	ManifestRemoved  Step = "manifestremoved"
 )
 
@@ -241,6 +243,7 @@ type Policy struct {
 	MinSample      int
 	Deadlines      map[State]time.Duration // one for each live state
 	Within         time.Duration
+	Rollout
 }
 
 // Campaign is one manifest offered to a selection of devices under a policy.
@@ -271,6 +274,7 @@ type Campaign struct {
 	ActiveAt    time.Time
 	StoppingAt  time.Time
 	StoppedAt   time.Time
+	Pace
 }
 
 // StoredReply is the answer that a command with an idempotency key got.

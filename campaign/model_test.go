@@ -28,6 +28,11 @@ type model struct {
 	totals    map[ident.Campaign]uint64
 }
 
+// held says whether nobody may be offered anything by c since its last command.
+func held(c campaign.Campaign) bool {
+	return c.Phase == campaign.Paused || c.Outcome == campaign.UserStopped
+}
+
 // edges are the pairs of states that the table joins.
 func edges() map[[2]campaign.State]bool {
 	out := map[[2]campaign.State]bool{}
@@ -96,7 +101,7 @@ func newModel(rt *rapid.T) *model {
 func (m *model) act() {
 	rt := m.rt
 	d := rapid.SampledFrom(m.devices).Draw(rt, "device")
-	switch rapid.SampledFrom([]string{"report", "report", "report", "report", "finish", "again", "hello", "hello", "time", "start", "start", "stop", "pause", "registry"}).Draw(rt, "action") {
+	switch rapid.SampledFrom([]string{"report", "report", "report", "report", "finish", "again", "hello", "hello", "time", "start", "start", "stop", "pause", "next", "registry"}).Draw(rt, "action") {
 	case "report":
 		m.someReport(d)
 	case "finish":
@@ -130,6 +135,8 @@ func (m *model) act() {
 		}
 	case "pause":
 		m.togglePause()
+	case "next":
+		m.someRelease()
 	case "registry":
 		if _, there := m.m.devices[device(d)]; there && rapid.Bool().Draw(rt, "remove") {
 			delete(m.m.devices, device(d))
@@ -205,6 +212,7 @@ func (m *model) someCampaign() {
 	if rapid.Bool().Draw(rt, "short") {
 		p.Within = 20 * time.Hour
 	}
+	m.paced(&p)
 	m.woken[m.orNothing(m.manifests[rapid.IntRange(0, 2).Draw(rt, "manifest")], p)] = true
 }
 
@@ -225,15 +233,34 @@ func (m *model) togglePause() {
 	c := m.campaign(rapid.SampledFrom(m.ids).Draw(m.rt, "campaign"))
 	switch c.Phase {
 	case campaign.Active:
-		c.Phase = campaign.Paused
+		m.pause(c.ID)
 	case campaign.Paused:
-		c.Phase = campaign.Active
-	default:
+		m.resume(c.ID)
+	}
+}
+
+// someRelease lets the next wave of a manual campaign open, if there is one.
+func (m *model) someRelease() {
+	if len(m.ids) == 0 {
 		return
 	}
-	c.Revision++
-	m.m.campaigns[c.ID] = c
-	m.woken[c.ID] = true
+	c := m.campaign(rapid.SampledFrom(m.ids).Draw(m.rt, "campaign"))
+	if c.Policy.Manual && (c.Phase == campaign.Active || c.Phase == campaign.Paused) && c.Open < len(c.Policy.Waves)-1 {
+		m.release(c.ID)
+	}
+}
+
+// paced draws what of a policy says when the campaign may go on.
+func (m *model) paced(p *campaign.Policy) {
+	rt := m.rt
+	p.Manual = rapid.IntRange(0, 3).Draw(rt, "manual") == 0
+	if rapid.Bool().Draw(rt, "soak") {
+		p.Soak = 3 * time.Hour
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "start at") == 0 {
+		p.StartAt = m.now.Add(5 * time.Hour)
+	}
+	p.WaveFailurePercent = float64(rapid.SampledFrom([]int{0, 60}).Draw(rt, "wave failure"))
 }
 
 // restart is what the server does at its start, if a crash came: topics as the store says, every campaign looked at.
@@ -290,10 +317,6 @@ func (m *model) settle() {
 // finish leaves the fleet alone: every campaign must come to its end by the clock.
 func (m *model) finish() {
 	for _, c := range m.ids {
-		if cp := m.campaign(c); cp.Phase == campaign.Paused {
-			cp.Phase = campaign.Active
-			m.m.campaigns[c] = cp
-		}
 		m.woken[c] = true
 	}
 	for range 20_000 {
@@ -383,6 +406,9 @@ func (m *model) inspectAssignment(k key, a campaign.Assignment) {
 	final := []campaign.State{campaign.Failed, campaign.Rejected, campaign.Skipped, campaign.Deregistered}
 	if slices.Contains(final, was.State) && was.State != a.State {
 		m.rt.Fatalf("%s went from %s to %s", k.d, was.State, a.State)
+	}
+	if a.Offers > was.Offers && held(m.campaign(k.c)) {
+		m.rt.Fatalf("%s was offered by %s after its pause or stop: %+v", k.d, k.c, a)
 	}
 	if a.Seq < was.Seq || a.Reports < was.Reports || a.Offers < was.Offers || a.Wave != was.Wave || a.Order != was.Order {
 		m.rt.Fatalf("%s went back from %+v to %+v", k.d, was, a)

@@ -97,6 +97,7 @@ func (p Policy) Complete() (Policy, error) {
 	checkPercent(&bad, "/policy/failure_percent", p.FailurePercent)
 	checkPercent(&bad, "/policy/silent_percent", p.SilentPercent)
 	checkDuration(&bad, "/policy/within", p.Within)
+	p.Rollout.check(&bad)
 	for _, s := range slices.Sorted(maps.Keys(p.Deadlines)) {
 		if !s.Live() {
 			bad.add("/policy/deadlines/"+string(s), "not a state that has a deadline")

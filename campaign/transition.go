@@ -161,13 +161,16 @@ func (a Assignment) offered(from State, now time.Time, deadlines map[State]time.
 	return a
 }
 
+// maxBackOff is the first unanswered offer after which the wait grows no more.
+const maxBackOff = 8
+
 // nextOffer is when the n-th unanswered offer is repeated: after a back-off that doubles from 5 s to 10 min, with up to
 // half of it again as jitter that is fixed by the device's order, so that a re-run of the transaction gives the same. One
 // that would come after the deadline is never due.
 func (a Assignment) nextOffer(n int, now time.Time) time.Time {
 	const first, most = 5 * time.Second, 10 * time.Minute
 	wait := most
-	if n < 8 {
+	if n < maxBackOff {
 		wait = min(most, first<<max(n-1, 0))
 	}
 	return now.Add(wait + time.Duration(mix(a.Order, uint64(n))%uint64(wait/2)))

@@ -236,6 +236,14 @@ type (
 		Deadlines      Deadlines `json:"deadlines,omitzero" cbor:"7,keyasint,omitzero"`
 		// Within ends the campaign this long after its start (90 days at most, the default).
 		Within Duration `json:"within,omitempty" cbor:"8,keyasint,omitempty"`
+		// Manual keeps each wave after the first shut until campaign/next.
+		Manual  bool      `json:"manual,omitempty" cbor:"10,keyasint,omitempty"`
+		Soak    Duration  `json:"soak,omitempty" cbor:"11,keyasint,omitempty"`   // so long a wave must meet its gate before the next opens (0s)
+		StartAt time.Time `json:"start_at,omitzero" cbor:"12,keyasint,omitzero"` // started earlier, it is scheduled until then
+		EndAt   time.Time `json:"end_at,omitzero" cbor:"13,keyasint,omitzero"`   // expires then, if Within is not sooner
+		// WaveFailurePercent and WaveSilentPercent stop the campaign above it in any one wave; above 0 to 100 (never).
+		WaveFailurePercent float64 `json:"wave_failure_percent,omitempty" cbor:"16,keyasint,omitempty"`
+		WaveSilentPercent  float64 `json:"wave_silent_percent,omitempty" cbor:"17,keyasint,omitempty"`
 	}
 	// Wave is one group, by count or by percent of the selected devices; the last wave takes the rest whatever it says.
 	Wave struct {
@@ -255,7 +263,7 @@ type (
 	CampaignRef struct {
 		Campaign   ident.Campaign `json:"campaign" cbor:"1,keyasint"`
 		IfRevision uint64         `json:"if_revision,omitempty" cbor:"2,keyasint,omitempty"`
-		Reason     string         `json:"reason,omitempty" cbor:"3,keyasint,omitempty"` // kept with a stop
+		Reason     string         `json:"reason,omitempty" cbor:"3,keyasint,omitempty"` // kept with a stop or pause
 	}
 	// CampaignView is a campaign as replies show it.
 	CampaignView struct {
@@ -277,6 +285,8 @@ type (
 		Active      time.Time      `json:"active,omitzero" cbor:"16,keyasint,omitzero"`
 		Stopped     time.Time      `json:"stopped,omitzero" cbor:"17,keyasint,omitzero"`
 		Progress    Progress       `json:"progress" cbor:"18,keyasint"`
+		Released    int            `json:"released,omitempty" cbor:"20,keyasint,omitempty"` // the last wave, from 1, that may open under a manual policy
+		GateMet     time.Time      `json:"gate_met,omitzero" cbor:"21,keyasint,omitzero"`   // since when the open wave is done and meets its gate
 	}
 	// CampaignDevices lists assignments, all or those in one state.
 	CampaignDevices struct {

@@ -19,7 +19,8 @@ import (
 
 func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
-		campaignCreate(a), campaignList(a), campaignShow(a), campaignStart(a), campaignWatch(a), campaignStop(a), campaignDevices(a))
+		campaignCreate(a), campaignList(a), campaignShow(a), campaignStart(a), campaignWatch(a), campaignStop(a), campaignDevices(a),
+		campaignPause(a), campaignResume(a), campaignNext(a))
 }
 
 // campaignFlags are the flags of `campaign create`, and the policy half of them those of `demo` and `sim run` too.
@@ -31,6 +32,7 @@ type campaignFlags struct {
 	success, failure, silent    float64
 	deadline                    []string
 	within                      time.Duration
+	rollout                     rolloutFlags
 }
 
 func campaignCreate(a *app) *cobra.Command {
@@ -50,6 +52,7 @@ func campaignCreate(a *app) *cobra.Command {
 	f.Float64Var(&m.silent, "silent", -1, "percent silent that stops the campaign when passed (default: the server's, 100)")
 	f.StringArrayVar(&m.deadline, "deadline", nil, "state=duration after which a device counts as silent, may be repeated: offered=1h")
 	f.DurationVar(&m.within, "within", 0, "end the campaign so long after its start")
+	m.rollout.register(f)
 	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
 		req, err := m.request(a.stdin, args)
 		if err != nil {
@@ -121,6 +124,9 @@ func (m campaignFlags) policy() (topics.Policy, error) {
 		return p, err
 	}
 	p.Waves = waves
+	if err := m.rollout.into(&p); err != nil {
+		return p, err
+	}
 	for _, t := range []struct {
 		value float64
 		into  **float64

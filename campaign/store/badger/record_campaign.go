@@ -21,6 +21,7 @@ type policyRecord struct {
 	MinSample      int                              `cbor:"6,keyasint,omitempty"`
 	Deadlines      map[campaign.State]time.Duration `cbor:"7,keyasint,omitempty"` // nanoseconds
 	Within         time.Duration                    `cbor:"8,keyasint,omitempty"` // nanoseconds
+	rolloutRecord
 }
 
 func policyRecordOf(p campaign.Policy) policyRecord {
@@ -32,6 +33,7 @@ func policyRecordOf(p campaign.Policy) policyRecord {
 		MinSample:      p.MinSample,
 		Deadlines:      p.Deadlines,
 		Within:         p.Within,
+		rolloutRecord:  rolloutRecordOf(p.Rollout),
 	}
 	for _, w := range p.Waves {
 		r.Waves = append(r.Waves, waveRecord(w))
@@ -48,6 +50,7 @@ func (r policyRecord) domain() campaign.Policy {
 		MinSample:      r.MinSample,
 		Deadlines:      r.Deadlines,
 		Within:         r.Within,
+		Rollout:        r.rolloutRecord.domain(),
 	}
 	for _, w := range r.Waves {
 		p.Waves = append(p.Waves, campaign.Wave(w))
@@ -83,6 +86,7 @@ type campaignRecord struct {
 	ActiveAt    stamp             `cbor:"25,keyasint,omitempty"`
 	StoppingAt  stamp             `cbor:"26,keyasint,omitempty"`
 	StoppedAt   stamp             `cbor:"27,keyasint,omitempty"`
+	paceRecord
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -113,6 +117,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		ActiveAt:    stampOf(c.ActiveAt),
 		StoppingAt:  stampOf(c.StoppingAt),
 		StoppedAt:   stampOf(c.StoppedAt),
+		paceRecord:  paceRecordOf(c.Pace),
 	}
 	for _, d := range c.Selection.Devices {
 		r.Devices = append(r.Devices, d.String())
@@ -148,6 +153,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		ActiveAt:    r.ActiveAt.time(),
 		StoppingAt:  r.StoppingAt.time(),
 		StoppedAt:   r.StoppedAt.time(),
+		Pace:        r.paceRecord.domain(),
 	}
 	p.fixed(c.Seed[:], r.Seed)
 	for _, d := range r.Devices {
