@@ -228,7 +228,9 @@ func (s *Store) commit(b *batch) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
-		s.failed.Store(&err)
+		if s.failed.Swap(&err) == nil {
+			close(s.stopped)
+		}
 		s.log.Error("commit failed", "err", err)
 	}
 	return err

@@ -73,9 +73,10 @@ type Store struct {
 	inUse  sync.WaitGroup
 	ended  chan struct{} // closed when the committer has returned
 
-	gate   sync.RWMutex // held by the committer from before a commit until its outcome is known
-	failed atomic.Pointer[error]
-	stats  counters
+	gate    sync.RWMutex // held by the committer from before a commit until its outcome is known
+	failed  atomic.Pointer[error]
+	stopped chan struct{} // closed when failed is set
+	stats   counters
 }
 
 var _ campaign.Store = (*Store)(nil)
@@ -115,6 +116,8 @@ func Open(o Options) (*Store, error) {
 		limit: limitsOf(db),
 		write: (*kv.Txn).Commit,
 		ended: make(chan struct{}),
+
+		stopped: make(chan struct{}),
 	}
 	go s.run()
 	return s, nil
@@ -183,6 +186,9 @@ func (s *Store) Healthy() error {
 	}
 	return s.space.check(time.Now())
 }
+
+// Stopped is closed when a commit has failed: nothing works from then on but Close, and a new process recovers.
+func (s *Store) Stopped() <-chan struct{} { return s.stopped }
 
 // failure returns why the store has stopped, nil while it works.
 func (s *Store) failure() error {
