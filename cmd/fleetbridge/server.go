@@ -214,4 +214,3 @@ func (s *server) release() error {
 	}
 	return errors.Join(errs...)
 }
-
