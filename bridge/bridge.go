@@ -93,6 +93,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return b.runEngine(gctx) })
 		g.Go(func() error { return b.runProgress(gctx) })
+		g.Go(func() error { return b.keepHouse(gctx) })
 		g.Go(func() error { return b.serve(gctx) })
 		err = g.Wait()
 	}

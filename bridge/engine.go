@@ -89,7 +89,7 @@ func (b *Bridge) checker(t ident.Tenant, now time.Time) campaign.Checker {
 	return func(r campaign.Reader, m firmware.Manifest) error {
 		anchors, err := r.Anchors(t, ident.Key{}, anchorLimit)
 		if err != nil {
-			return fmt.Errorf("read anchors: %w", err)
+			return fmt.Errorf("read anchors: %w: %w", campaign.ErrUnavailable, err)
 		}
 		if _, err := firmware.Verify(m.Envelope, anchors, now); err != nil {
 			return err
@@ -113,13 +113,16 @@ func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, m firmware.Mani
 		return fmt.Errorf("payload %s: %w", d, firmware.ErrNoPayload)
 	}
 	if err != nil {
-		return fmt.Errorf("read payload %s: %w", d, err)
+		return fmt.Errorf("read payload %s: %w: %w", d, campaign.ErrUnavailable, err)
 	}
 	if p.Size != m.Size {
 		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, m.Size, firmware.ErrDigestMismatch)
 	}
-	if _, err := b.o.Catalogue.Size(t, d); err != nil {
+	switch _, err := b.o.Catalogue.Size(t, d); {
+	case errors.Is(err, firmware.ErrNoPayload):
 		return fmt.Errorf("payload %s: %w", d, err)
+	case err != nil: // the disk, not the manifest
+		return fmt.Errorf("payload %s: %w: %w", d, campaign.ErrUnavailable, err)
 	}
 	return nil
 }

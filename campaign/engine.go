@@ -10,7 +10,8 @@ import (
 )
 
 // Checker checks a manifest again before its campaign runs: signature, keys not revoked, payload there. Its error is
-// why the campaign is refused, except ErrClosed and the end of a context, which say nothing about the manifest.
+// why the campaign is refused, except ErrUnavailable, ErrClosed and the end of a context, which say nothing about the
+// manifest.
 type Checker func(Reader, firmware.Manifest) error
 
 // Wake says when a campaign wants the next Advance.

@@ -51,7 +51,7 @@ func (e *engine) checkManifest(check Checker) error {
 	case err == nil:
 		e.c.at(DeviceFetch)
 		return nil
-	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("check manifest: %w", err)
 	}
 	return e.c.end(e.now, Refused, "manifest check: "+err.Error())
