@@ -166,7 +166,8 @@ func (e *engine) exhausted() (bool, error) {
 
 // offers offers the next devices of the open waves, at most room of them.
 func (e *engine) offers(room int) error {
-	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, e.slice)
+	// One more than there is room for tells whether any is left; decoding more would cost the reports that wait.
+	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, min(e.slice, room+1))
 	if err != nil {
 		return fmt.Errorf("list pending: %w", err)
 	}

@@ -55,6 +55,10 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 	if s.catalogue, err = firmware.OpenCatalogue(payloadDir(c.Data), firmware.CatalogueOptions{}); err != nil {
 		return nil, fmt.Errorf("open payloads: %w", err)
 	}
+	if most, capped := clientLimit(c.MQTT.MaxClients); capped {
+		log.Warn("fewer clients than configured: raise the limit of open files", "configured", c.MQTT.MaxClients, "clients", most)
+		c.MQTT.MaxClients = most
+	}
 	directory := bridge.NewDirectory(s.store, nil)
 	s.broker, err = broker.New(broker.Options{
 		Logger: log, Authenticate: directory.Authenticate, Retained: directory, MaxClients: c.MQTT.MaxClients,
@@ -149,13 +153,25 @@ func (s *server) accept(ctx context.Context) error {
 	}
 }
 
-// watchStore ends the process when the store has stopped: start-up is recovery, and staying would refuse everything.
+// storeEvery is how often the store is asked whether it hangs.
+const storeEvery = 5 * time.Second
+
+// watchStore ends the process when the store has stopped or hangs: start-up is recovery, and staying would refuse
+// everything.
 func (s *server) watchStore(ctx context.Context) error {
-	select {
-	case <-s.store.Stopped():
-		return fmt.Errorf("the store has stopped; start again to recover: %w", s.store.Healthy())
-	case <-ctx.Done():
-		return nil
+	tick := time.NewTicker(storeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.store.Stopped():
+			return fmt.Errorf("start again to recover: %w", s.store.Healthy())
+		case <-tick.C:
+			if err := s.store.Healthy(); errors.Is(err, badger.ErrStuck) {
+				return fmt.Errorf("start again to recover: %w", err)
+			}
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
@@ -210,7 +226,25 @@ func (s *server) release() error {
 		errs = append(errs, s.catalogue.Close())
 	}
 	if s.store != nil {
-		errs = append(errs, s.store.Close())
+		errs = append(errs, s.closeStore())
 	}
 	return errors.Join(errs...)
+}
+
+// closeStore closes the store, unless the disk keeps it from closing: Badger repeats a failed flush without end. What was
+// acknowledged is in its log either way.
+func (s *server) closeStore() error {
+	select {
+	case <-s.store.Stopped():
+		return nil // the error that ends the process says so
+	default:
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.store.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(stopGrace):
+		return fmt.Errorf("close store: it did not end within %s; the next start recovers", stopGrace)
+	}
 }

@@ -222,7 +222,9 @@ func (s *Store) commit(b *batch) error {
 	err := b.ov.flush(txn)
 	if err == nil {
 		start := time.Now()
+		s.began.Store(start.UnixNano())
 		err = s.write(txn)
+		s.began.Store(0)
 		s.stats.commits.Add(1)
 		s.stats.nanos.Add(uint64(time.Since(start)))
 	}
