@@ -36,9 +36,7 @@ func (b *Bridge) announce(ctx context.Context, t ident.Tenant, res campaign.Resu
 	for _, c := range res.Clears {
 		b.refresh(ctx, t, c.Device)
 	}
-	for _, tr := range res.Transitions {
-		b.publishEvent(ctx, t, tr)
-	}
+	b.queueEvents(t, res.Transitions)
 	now := b.o.Now()
 	for _, c := range res.Campaigns {
 		b.progress.mark(job{t, c})
@@ -70,15 +68,6 @@ func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {
 		return
 	}
 	b.publish(ctx, link.Message{Topic: topics.ManifestTopic(t, d), Payload: envelope, QoS: 1, Retain: true})
-}
-
-func (b *Bridge) publishEvent(ctx context.Context, t ident.Tenant, tr campaign.Transition) {
-	body, err := topics.Encode(eventOf(tr), topics.JSON)
-	if err != nil {
-		b.o.Logger.Error("event could not be encoded", "tenant", t, "campaign", tr.Campaign, "err", err)
-		return
-	}
-	b.publish(ctx, link.Message{Topic: topics.EventTopic(t, tr.Campaign), Payload: body})
 }
 
 // publish hands m to the link. A link that is closing takes no more; what it missed is in the store.

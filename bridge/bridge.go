@@ -59,7 +59,8 @@ type Bridge struct {
 	progress  *progress
 	slots     *slots
 	stats     counters
-	retries   map[job]time.Duration // after a failure; the engine's goroutine only
+	events    chan event
+	troubles  map[job]trouble // campaigns whose last transactions failed; the engine's goroutine only
 }
 
 // New returns a bridge that does nothing yet.
@@ -82,7 +83,7 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), progress: newProgress(), slots: newSlots(), retries: map[job]time.Duration{}}, nil
+	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), progress: newProgress(), slots: newSlots(), troubles: map[job]trouble{}, events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it
@@ -93,6 +94,8 @@ func (b *Bridge) Run(ctx context.Context) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return b.runEngine(gctx) })
 		g.Go(func() error { return b.runProgress(gctx) })
+		g.Go(func() error { return b.runEvents(gctx) })
+		g.Go(func() error { return b.keepHouse(gctx) })
 		g.Go(func() error { return b.serve(gctx) })
 		err = g.Wait()
 	}

@@ -145,6 +145,11 @@ func (f *fixture) story(m topics.ManifestView, between func()) {
 	if p.Outcome != string(campaign.Succeeded) || p.Counts["confirmed"] != 2 || p.Total != 2 {
 		f.t.Errorf("progress at the end: %+v", p)
 	}
+	for id := range done {
+		if on := f.link.on(topics.ManifestTopic(acme, device(id))); len(on) > 0 && len(on[len(on)-1].Payload) > 0 {
+			f.t.Errorf("the last word on the manifest topic of %s is not that it is empty", id)
+		}
+	}
 	f.audit()
 }
 

@@ -47,7 +47,7 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 	now := b.o.Now()
 	err := b.commit(ctx, func(tx campaign.Tx) error {
 		var err error
-		res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), sliceSize)
+		res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), b.troubles[j].slice())
 		return err
 	})
 	switch {
@@ -61,14 +61,14 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 		return nil
 	default:
 		b.o.Logger.Error("campaign could not be advanced", "tenant", j.tenant, "campaign", j.campaign, "err", err)
-		b.retries[j] = min(max(2*b.retries[j], minRetry), maxRetry)
-		b.turns.want(j, now.Add(b.retries[j]))
+		b.troubles[j] = b.troubles[j].worse()
+		b.turns.want(j, now.Add(b.troubles[j].wait))
 		b.progress.mark(j)
 		res.Campaigns = slices.DeleteFunc(res.Campaigns, func(c ident.Campaign) bool { return c == j.campaign }) // it has its turn
 		b.remind(ctx, j.tenant, res)
 		return nil
 	}
-	delete(b.retries, j)
+	b.recovered(j)
 	b.announce(ctx, j.tenant, res)
 	switch {
 	case wake.Again:
@@ -83,13 +83,37 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 	return nil
 }
 
+// trouble is what is known of a campaign whose transactions fail.
+type trouble struct {
+	wait  time.Duration
+	halve int // how often sliceSize is halved: a slice may be more than one transaction holds
+}
+
+func (t trouble) slice() int { return max(sliceSize>>t.halve, 1) }
+
+func (t trouble) worse() trouble {
+	return trouble{min(max(2*t.wait, minRetry), maxRetry), min(t.halve+1, 8)}
+}
+
+// recovered lets a campaign that failed before go on with slices that grow again.
+func (b *Bridge) recovered(j job) {
+	t, ok := b.troubles[j]
+	switch {
+	case !ok:
+	case t.halve <= 1:
+		delete(b.troubles, j)
+	default:
+		b.troubles[j] = trouble{halve: t.halve - 1}
+	}
+}
+
 // checker is the check of a manifest before its campaign runs: it still verifies under the tenant's live anchors, and
 // its payload is there. Uploads and starts use the same.
 func (b *Bridge) checker(t ident.Tenant, now time.Time) campaign.Checker {
 	return func(r campaign.Reader, m firmware.Manifest) error {
 		anchors, err := r.Anchors(t, ident.Key{}, anchorLimit)
 		if err != nil {
-			return fmt.Errorf("read anchors: %w", err)
+			return fmt.Errorf("read anchors: %w: %w", campaign.ErrUnavailable, err)
 		}
 		if _, err := firmware.Verify(m.Envelope, anchors, now); err != nil {
 			return err
@@ -113,13 +137,16 @@ func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, m firmware.Mani
 		return fmt.Errorf("payload %s: %w", d, firmware.ErrNoPayload)
 	}
 	if err != nil {
-		return fmt.Errorf("read payload %s: %w", d, err)
+		return fmt.Errorf("read payload %s: %w: %w", d, campaign.ErrUnavailable, err)
 	}
 	if p.Size != m.Size {
 		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, m.Size, firmware.ErrDigestMismatch)
 	}
-	if _, err := b.o.Catalogue.Size(t, d); err != nil {
+	switch _, err := b.o.Catalogue.Size(t, d); {
+	case errors.Is(err, firmware.ErrNoPayload):
 		return fmt.Errorf("payload %s: %w", d, err)
+	case err != nil: // the disk, not the manifest
+		return fmt.Errorf("payload %s: %w: %w", d, campaign.ErrUnavailable, err)
 	}
 	return nil
 }

@@ -107,7 +107,6 @@ type outcome struct {
 	code          link.Code
 	err           error
 	sent          []link.Message
-	atDone        int // messages published when Done came
 }
 
 type ack struct {

@@ -12,17 +12,16 @@ import (
 // abandonedAfter is when an upload that got no byte is given up.
 const abandonedAfter = 7 * 24 * time.Hour
 
+// houseEvery is how often keepHouse looks.
+const houseEvery = time.Hour
+
 // mendPage is how many records one step of mend looks at.
 const mendPage = 512
 
 // mend is start-up, which is recovery: it clears slots that no live assignment holds, and gives every running campaign a
 // turn, which offers again what is overdue. It may be cut short and run again.
 func (b *Bridge) mend(ctx context.Context) error {
-	if n, err := b.o.Catalogue.Abandoned(b.o.Now().Add(-abandonedAfter)); err != nil {
-		b.o.Logger.Warn("abandoned uploads could not be removed", "err", err)
-	} else if n > 0 {
-		b.o.Logger.Info("abandoned uploads were removed", "uploads", n)
-	}
+	b.dropAbandoned()
 	var after ident.Tenant
 	for {
 		var page []campaign.Tenant
@@ -43,6 +42,26 @@ func (b *Bridge) mend(ctx context.Context) error {
 		if len(page) < mendPage {
 			return nil
 		}
+	}
+}
+
+// keepHouse does what nobody waits for, now and then.
+func (b *Bridge) keepHouse(ctx context.Context) error {
+	for {
+		if err := sleep(ctx, houseEvery, nil); err != nil {
+			return nil // ctx has ended
+		}
+		b.dropAbandoned()
+	}
+}
+
+func (b *Bridge) dropAbandoned() {
+	n, err := b.o.Catalogue.Abandoned(b.o.Now().Add(-abandonedAfter))
+	if err != nil {
+		b.o.Logger.Warn("abandoned uploads could not be removed", "err", err)
+	}
+	if n > 0 {
+		b.o.Logger.Info("abandoned uploads were removed", "uploads", n)
 	}
 }
 

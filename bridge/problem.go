@@ -93,7 +93,7 @@ func problemOf(err error) *topics.Problem {
 // detailOf is what the client may read of err: nothing of a failure that is ours.
 func detailOf(slug string, err error) string {
 	if slug == topics.ProblemStoreUnavailable {
-		return "nothing was changed; try again"
+		return "it is not known whether the command was carried out; send it again with the same idempotency key"
 	}
 	return err.Error()
 }

@@ -20,6 +20,7 @@ type Stats struct {
 	Fetches, FetchErrors uint64
 	Chunks, ChunkBytes   uint64
 	Commands, Problems   uint64 // Problems are those commands that ended in one
+	EventsDropped        uint64 // the queue of events was full
 	// CommitP50 and CommitP99 are bounds of how long commits took, waiting included, within a factor of 1.25.
 	CommitP50, CommitP99 time.Duration
 }
@@ -30,7 +31,7 @@ type counters struct {
 	hellos, undecodable, misplaced       atomic.Uint64
 	refused, fetches, fetchErrors        atomic.Uint64
 	chunks, chunkBytes                   atomic.Uint64
-	commands, problems                   atomic.Uint64
+	commands, problems, eventsDropped    atomic.Uint64
 	commits                              histogram
 }
 
@@ -41,7 +42,7 @@ func (b *Bridge) Stats() Stats {
 		Recorded: c.recorded.Load(), Duplicates: c.duplicates.Load(), Stale: c.stale.Load(), Unknown: c.unknown.Load(),
 		Hellos: c.hellos.Load(), Undecodable: c.undecodable.Load(), Misplaced: c.misplaced.Load(), Refused: c.refused.Load(),
 		Fetches: c.fetches.Load(), FetchErrors: c.fetchErrors.Load(), Chunks: c.chunks.Load(), ChunkBytes: c.chunkBytes.Load(),
-		Commands: c.commands.Load(), Problems: c.problems.Load(),
+		Commands: c.commands.Load(), Problems: c.problems.Load(), EventsDropped: c.eventsDropped.Load(),
 		CommitP50: c.commits.quantile(0.50), CommitP99: c.commits.quantile(0.99),
 	}
 }

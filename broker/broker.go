@@ -148,6 +148,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		o:           o,
 		log:         o.Logger,
+		intake:      intake{served: make(chan struct{})},
 		limiter:     newLimiter(o.RatePerIP),
 		drained:     make(chan struct{}),
 		listeners:   map[net.Listener]struct{}{},
@@ -204,6 +205,9 @@ func (b *Broker) Serve(ctx context.Context, h link.Handler) error {
 	b.intake.drain()
 	return nil
 }
+
+// Serving is closed when Serve has been called: from then on messages are taken.
+func (b *Broker) Serving() <-chan struct{} { return b.intake.served }
 
 // Publish hands m to those who are subscribed now and may receive it, at QoS 0. It never waits for a client: one whose
 // queue of 64 is full misses the message (Stats.Dropped). It errs on a topic name that is none, and after Close.

@@ -35,6 +35,7 @@ type conn struct {
 	// abortAt caps all write deadlines once the connection is to end, in Unix nanoseconds; 0 means it isn't.
 	abortAt atomic.Int64
 	closed  sync.Once
+	dropped atomic.Bool   // a message that it must not miss was dropped, and it is being disconnected
 	done    chan struct{} // closed when no goroutine of ours uses the connection any more
 	up      chan struct{} // closed after CONNACK
 

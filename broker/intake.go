@@ -20,6 +20,9 @@ type intake struct {
 	ctx     context.Context
 	inHand  int
 	empty   chan struct{} // closed when drain may return; nil when nobody drains
+
+	once   sync.Once
+	served chan struct{} // closed by the first open
 }
 
 var errServing = errors.New("another Serve runs")
@@ -31,6 +34,7 @@ func (i *intake) open(ctx context.Context, h link.Handler) error {
 		return errServing
 	}
 	i.handler, i.ctx = h, ctx
+	i.once.Do(func() { close(i.served) })
 	return nil
 }
 

@@ -134,11 +134,13 @@ func TestRetainedReadThatMissesAChange(t *testing.T) {
 	for name, last := range map[string]string{"replaced": "new", "cleared": ""} {
 		s := start(t)
 		s.shelf.set(topic, "old")
-		s.shelf.onRead = func() { // the state changes between the read and the write
+		arrived := make(chan struct{})
+		s.shelf.onRead = func() { // the state changes between the read and the write, and the change arrives before
 			s.shelf.set(topic, last)
 			if err := s.b.Publish(context.Background(), link.Message{Topic: topic, Payload: []byte(last), Retain: true}); err != nil {
 				t.Error(err)
 			}
+			<-arrived
 		}
 		c := s.client(v5, "acme/d1")
 		c.subscribe(topic, 0)
@@ -152,7 +154,9 @@ func TestRetainedReadThatMissesAChange(t *testing.T) {
 			if p.kind() == tSuback {
 				break
 			}
-			seen = append(seen, c.parse(p).payload)
+			if seen = append(seen, c.parse(p).payload); len(seen) == 1 {
+				close(arrived)
+			}
 		}
 		if len(seen) == 0 || seen[len(seen)-1] != last {
 			t.Errorf("%s: client saw %q, want %q in the end", name, seen, last)

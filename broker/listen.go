@@ -16,7 +16,8 @@ func (b *Broker) ServeListener(ctx context.Context, ln net.Listener) error {
 	b.mu.Lock()
 	if b.closing {
 		b.mu.Unlock()
-		return errors.Join(errClosing, ln.Close())
+		_ = ln.Close() // nobody will accept from it
+		return nil
 	}
 	b.listeners[ln] = struct{}{}
 	b.mu.Unlock()
@@ -53,8 +54,6 @@ func (b *Broker) ServeListener(ctx context.Context, ln net.Listener) error {
 		go b.ServeConn(nc)
 	}
 }
-
-var errClosing = errors.New("serve listener: broker is closed")
 
 // sleep waits for d; false means that it was cut short.
 func (b *Broker) sleep(ctx context.Context, d time.Duration) bool {

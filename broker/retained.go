@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -40,13 +41,14 @@ const maxMarks = 256
 const maxRounds = 16
 
 type answer struct {
+	c        *conn
 	grants   []grant
 	marks    map[string]struct{}
 	overflow bool
 }
 
-func (a *answers) begin(grants []grant) *answer {
-	n := &answer{grants: grants}
+func (a *answers) begin(c *conn, grants []grant) *answer {
+	n := &answer{c: c, grants: grants}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.going == nil {
@@ -76,6 +78,18 @@ func (a *answers) mark(topic string) {
 			break
 		}
 	}
+}
+
+// covers says whether c is being told the state of topic: what its queue has no room for comes with the answer.
+func (a *answers) covers(c *conn, topic string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for n := range a.going {
+		if n.c == c && slices.ContainsFunc(n.grants, func(g grant) bool { return topics.Match(g.filter, topic) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // next ends n if nothing changed since the last call, else it returns what did.
@@ -161,7 +175,7 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 func (b *Broker) answerRetained(c *conn, grants []grant) error {
 	ctx, cancel := b.timeout(b.o.RetainedDeadline)
 	defer cancel()
-	n := b.answers.begin(grants)
+	n := b.answers.begin(c, grants)
 	defer b.answers.drop(n)
 	all := true
 	for range maxRounds {

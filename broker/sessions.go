@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -152,10 +153,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	first := !b.closing
 	b.closing = true
 	b.end()
-	for ln := range b.listeners {
-		// The accept loop reports what matters.
-		_ = ln.Close()
-	}
+	listeners := slices.Collect(maps.Keys(b.listeners))
 	var all []*conn
 	for c := range b.conns {
 		all = append(all, c)
@@ -164,6 +162,9 @@ func (b *Broker) Close(ctx context.Context) error {
 		close(b.drained)
 	}
 	b.mu.Unlock()
+	for _, ln := range listeners {
+		_ = ln.Close() // the accept loop reports what matters
+	}
 	told := make(chan struct{})
 	go func() {
 		defer close(told)

@@ -5,6 +5,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"fleetbridge/topics"
 )
 
 // Stats are counters since New, and two gauges.
@@ -58,5 +60,22 @@ func (b *Broker) Stats() Stats {
 	}
 }
 
-// OnPublishDropped counts a message that a client's queue had no room for.
-func (h *hook) OnPublishDropped(*mqtt.Client, packets.Packet) { h.b.stats.dropped.Add(1) }
+// OnPublishDropped counts a message that a client's queue had no room for. One that misses an event may go on. One that
+// misses the state of a topic, or a reply, would wait for what never comes: it is disconnected, and asks again.
+func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
+	h.b.stats.dropped.Add(1)
+	c, ok := cl.Net.Conn.(*conn)
+	if !ok || !h.b.owed(pk) || h.b.answers.covers(c, pk.TopicName) {
+		return
+	}
+	if c.dropped.CompareAndSwap(false, true) {
+		h.b.refusal("client too slow for the state it subscribed to", "principal", c.principal.String(), "topic", pk.TopicName)
+		go h.b.disconnect(c, packets.ErrQuotaExceeded) // it may wait for the client; whoever publishes does not
+	}
+}
+
+// owed says whether a client must not miss pk without knowing.
+func (b *Broker) owed(pk packets.Packet) bool {
+	a, err := topics.Parse(pk.TopicName)
+	return err == nil && (pk.FixedHeader.Retain || a.Channel == topics.ChannelReply)
+}

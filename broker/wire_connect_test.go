@@ -112,7 +112,7 @@ func TestSilentConnectionIsClosedAtTheConnectDeadline(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForSilentConnections(t *testing.T) {
-	s := start(t)
+	s := start(t, func(o *broker.Options) { o.ConnectDeadline = time.Hour })
 	c := s.dial(v5)
 	eventually(t, "the connection is known", func() bool { return s.b.Stats().Sockets == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -245,24 +245,34 @@ func TestTakeOver(t *testing.T) {
 func TestTakeOverWaitsForTheMessageInHand(t *testing.T) {
 	s := start(t)
 	hold := make(chan struct{})
+	var inHand, overlap atomic.Bool
 	s.h.answerWith(func(in link.Inbound) {
-		if string(in.Payload) == "first" {
+		switch string(in.Payload) {
+		case "first":
+			inHand.Store(true)
 			<-hold
+			inHand.Store(false)
+		case "second":
+			overlap.Store(inHand.Load())
 		}
 		in.Ack.Done(link.Success)
 	})
 	old := s.client(v4, "acme/d1")
-	old.write(old.publishBytes(2, "fleet/v1/acme/device/d1/report", 1, []byte("first")))
+	old.write(old.publishBytes(2, report, 1, []byte("first")))
 	s.h.next(t)
 	c := s.dial(v4)
-	c.write(c.connectBytes(login{user: "acme/d1", password: "secret", id: "d1"}))
+	c.write(append(c.connectBytes(login{user: "acme/d1", password: "secret", id: "d1"}), c.publishBytes(2, report, 2, []byte("second"))...))
 	old.wantEnd()
-	if s.b.Stats().Connected != 1 {
-		t.Error("the new connection has a session while the old one's message is in hand")
+	other := s.client(v4, "acme/d2")
+	for range 50 { // time for the new connection to go wrong
+		other.publish1("fleet/v1/acme/device/d2/report", "other")
 	}
 	close(hold)
 	c.want(tConnack)
-	c.publish1("fleet/v1/acme/device/d1/report", "second")
+	c.want(tPuback)
+	if overlap.Load() {
+		t.Error("the second message was handled while the first was in hand")
+	}
 }
 
 func TestSimultaneousConnectsLeaveOne(t *testing.T) {
@@ -456,8 +466,14 @@ func TestListenerOutlivesAcceptErrors(t *testing.T) {
 	if err := b.Close(closing); err != nil {
 		t.Error(err)
 	}
-	if err := b.ServeListener(closing, ln); err == nil {
-		t.Error("a closed broker serves a listener")
+	if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ServeListener(closing, ln); err != nil {
+		t.Errorf("serve listener after close: %v", err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is still open: %v", err)
 	}
 }
 

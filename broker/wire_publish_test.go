@@ -508,3 +508,33 @@ func TestServesAnyConn(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A client whose queue is full loses events and stays. Once it would lose the state of a topic or a reply, it is closed, so
+// that it subscribes again and is told.
+func TestFullQueueLosesEventsButNotState(t *testing.T) {
+	for owed, m := range map[string]link.Message{
+		"state": {Topic: "fleet/v1/acme/campaign/c/progress", Payload: []byte("{}"), Retain: true},
+		"clear": {Topic: "fleet/v1/acme/device/d1/manifest", Retain: true},
+		"reply": {Topic: "fleet/v1/acme/reply/operator", Payload: []byte("{}")},
+	} {
+		t.Run(owed, func(t *testing.T) {
+			s := start(t, func(o *broker.Options) { o.WriteDeadline = time.Hour })
+			c := s.client(v5, "acme/operator")
+			c.subscribe("fleet/v1/acme/#", 0)
+			big := link.Message{Topic: "fleet/v1/acme/campaign/c/event", Payload: make([]byte, 256<<10)}
+			eventually(t, "its queue is full", func() bool {
+				if err := s.b.Publish(context.Background(), big); err != nil {
+					t.Fatal(err)
+				}
+				return s.b.Stats().Dropped > 20
+			})
+			if n := s.b.Stats().Sockets; n != 1 {
+				t.Fatalf("%d sockets after lost events, want 1", n)
+			}
+			if err := s.b.Publish(context.Background(), m); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the client is closed", func() bool { return s.b.Stats().Sockets == 0 })
+		})
+	}
+}

@@ -10,7 +10,8 @@ import (
 )
 
 // Checker checks a manifest again before its campaign runs: signature, keys not revoked, payload there. Its error is
-// why the campaign is refused, except ErrClosed and the end of a context, which say nothing about the manifest.
+// why the campaign is refused, except ErrUnavailable, ErrClosed and the end of a context, which say nothing about the
+// manifest.
 type Checker func(Reader, firmware.Manifest) error
 
 // Wake says when a campaign wants the next Advance.
@@ -177,7 +178,8 @@ func (e *engine) exhausted() (bool, error) {
 // offers offers the next devices of the open waves, at most room of them. hold is the step of a campaign that has none
 // to offer and waits for something else than reports.
 func (e *engine) offers(room int, hold Step) error {
-	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, e.slice)
+	// One more than there is room for tells whether any is left; decoding more would cost the reports that wait.
+	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, min(e.slice, room+1))
 	if err != nil {
 		return fmt.Errorf("list pending: %w", err)
 	}

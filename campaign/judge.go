@@ -124,17 +124,22 @@ func finish(p Policy, n Counts) Decision {
 	return Decision{Outcome: Succeeded}
 }
 
-// gate says whether wave w met its gate; if not, with the decision that follows.
+// gate says whether wave w met its gate; if not, with the decision that follows: stop, or, while devices that wait for
+// another campaign can still decide it, hold the wave open. A wave that proved nothing yet opens nothing.
 func gate(p Policy, n Counts, w int) (Decision, bool) {
 	var total uint64
 	for _, s := range States {
-		if s != Skipped && s != Pending { // at the gate, pending ones are waiting ones
+		if s != Skipped {
 			total += n.InWave(w, s)
 		}
 	}
-	done := n.InWave(w, Confirmed)
-	if float64(done)*100 >= p.SuccessPercent*float64(total) {
+	done, waiting := n.InWave(w, Confirmed), n.InWave(w, Pending)
+	needed := p.SuccessPercent * float64(total)
+	switch {
+	case float64(done)*100 >= needed:
 		return Decision{}, true
+	case float64(done+waiting)*100 >= needed:
+		return Decision{Open: w}, false
 	}
 	return stop(AutoStopped, "wave %d: %.1f %% confirmed, %g %% needed", w+1, share(done, total), p.SuccessPercent), false
 }

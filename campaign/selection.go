@@ -18,11 +18,11 @@ func (e *engine) starting(check Checker) error {
 	case CheckingManifest:
 		return e.checkManifest(check)
 	case DeviceFetch:
-		orders, err := fetch(e.tx, e.t, e.c)
+		orders, selected, err := fetch(e.tx, e.t, e.c)
 		if err != nil {
 			return err
 		}
-		if len(orders) == 0 {
+		if selected == 0 {
 			return e.c.end(e.now, Refused, "no device matches the selection")
 		}
 		e.c.Bounds, e.c.Cursor = bounds(e.c.Policy.Waves, orders), ident.Device{}
@@ -51,7 +51,7 @@ func (e *engine) checkManifest(check Checker) error {
 	case err == nil:
 		e.c.at(DeviceFetch)
 		return nil
-	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("check manifest: %w", err)
 	}
 	return e.c.end(e.now, Refused, "manifest check: "+err.Error())
@@ -123,27 +123,41 @@ func image(list []Image, component string) (Image, bool) {
 	return list[i], true
 }
 
-// fetch reads the whole selection and returns its orders, sorted.
-func fetch(r Reader, t ident.Tenant, c Campaign) ([]uint64, error) {
-	var orders []uint64
-	for _, d := range c.Selection.Devices {
-		orders = append(orders, order(c.Seed, d))
+// fetch reads the whole selection: how many devices it has, and, sorted, the orders of those that are to be offered the
+// manifest. The others are skipped, and a wave of skipped devices would be a canary that proves nothing.
+func fetch(r Reader, t ident.Tenant, c Campaign) (orders []uint64, selected int, err error) {
+	add := func(d Device) {
+		selected++
+		if c.whyNot(d) == "" {
+			orders = append(orders, order(c.Seed, d.ID))
+		}
+	}
+	for _, id := range c.Selection.Devices {
+		d, err := r.Device(t, id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			selected++
+		case err != nil:
+			return nil, 0, fmt.Errorf("read device: %w", err)
+		default:
+			add(d)
+		}
 	}
 	for after, more := (ident.Device{}), len(c.Selection.Devices) == 0; more; {
 		page, err := r.Devices(t, after, fetchPage)
 		if err != nil {
-			return nil, fmt.Errorf("list devices: %w", err)
+			return nil, 0, fmt.Errorf("list devices: %w", err)
 		}
 		for _, d := range page {
 			if c.selects(d) {
-				orders = append(orders, order(c.Seed, d.ID))
+				add(d)
 			}
 			after = d.ID
 		}
 		more = len(page) == fetchPage
 	}
 	slices.Sort(orders)
-	return orders, nil
+	return orders, selected, nil
 }
 
 // enrol writes the assignments of the next devices after the cursor, at most limit of them looked at, and says whether

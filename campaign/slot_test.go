@@ -108,19 +108,31 @@ func TestTooManyWaiting(t *testing.T) {
 	}
 }
 
-func TestOpenWaveDoesNotWaitForBusyDevices(t *testing.T) {
-	w, d, _ := offered(t) // d is busy with c
+// A wave whose devices wait for another campaign has proved nothing, so it opens nothing.
+func TestWaveOfBusyDevicesOpensNothing(t *testing.T) {
+	w, _, _ := offered(t)
 	w.register("e")
-	m := w.manifest("v3")
-	c2 := w.create("c2", m, policy(func(p *campaign.Policy) { p.Waves = []campaign.Wave{{Percent: 50}, {Percent: 50}} }))
-	w.run(c2)
-	first := w.assignment(c2, d).Wave == 0
-	if !first {
-		w.report("e", m, "installed", holding(m.Payload))
-		w.run(c2)
+	busy := w.create("busy", w.manifest("v3"), policy(), "e")
+	w.run(busy)
+	m := w.manifest("v4")
+	c := w.create("careful", m, policy(func(p *campaign.Policy) { p.Waves = []campaign.Wave{{Count: 1}, {Percent: 100}} }))
+	w.run(c)
+	if have := w.campaign(c); have.Open != 0 || have.Phase != campaign.Active {
+		t.Fatalf("wave %d is open in phase %s, want the first to be held", have.Open, have.Phase)
 	}
-	if have := w.campaign(c2); have.Open != 1 || have.Phase != campaign.Active {
-		t.Errorf("wave %d is open in phase %s, want the second", have.Open, have.Phase)
+	for _, other := range []ident.Campaign{campaignID("c"), busy} {
+		w.stop(other)
+		w.run(other)
+	}
+	w.run(c)
+	for _, d := range []string{"d", "e"} {
+		if w.assignment(c, d).Wave == 0 {
+			w.report(d, m, "installed", holding(m.Payload))
+		}
+	}
+	w.run(c)
+	if have := w.campaign(c); have.Open != 1 {
+		t.Errorf("wave %d is open after the first was confirmed, want the second", have.Open)
 	}
 }
 

@@ -92,8 +92,9 @@ type Ack interface {
 
 // Replier answers the connection that a message came from.
 type Replier interface {
-	// Send writes messages to that connection only, at QoS 0, in order, without a walk over subscriptions. It blocks for
-	// at most the link's write deadline. ErrTooLarge if one exceeds the client's maximum packet (nothing is then written).
+	// Send writes messages to that connection only, at QoS 0, in order, without a walk over subscriptions. Payloads may
+	// change after it returns. It blocks while the client reads, however slowly; a client that takes nothing for the link's
+	// write deadline is closed. ErrTooLarge if one exceeds the client's maximum packet (nothing is then written).
 	// Once it has returned, the payloads are the caller's again.
 	Send(ctx context.Context, messages ...Message) error
 }

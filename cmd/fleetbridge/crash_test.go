@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,10 +113,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	running, power := context.WithCancel(t.Context())
-	off := make(chan error, 1)
-	go func() { off <- f.Run(running) }()
-	t.Cleanup(func() { power(); <-off })
+	off := powerOn(t, f)
+	t.Cleanup(func() { off() })
 	if err := waitReady(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +129,18 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		if p := progressOf(t, s.cl, id); over(p) {
 			t.Fatalf("the campaign ended before kill %d: %s %s, %s; it must be slower to be tested", n+1, p.Outcome, p.Reason, countsText(p))
 		}
-		time.Sleep(time.Duration(chance.IntN(30)) * time.Millisecond)
+		if n%2 == 0 {
+			v.kill()
+			v.start()
+			continue
+		}
+		// With the fleet switched off too nothing can be sent again that would cover for a loss.
+		awaitAck(f)
 		v.kill()
+		off()
 		v.start()
+		checkRecorded(t, s, f, id)
+		off = powerOn(t, f)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -140,6 +150,27 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	checkEnd(t, s, f, id)
 	v.kill()
+}
+
+// powerOn runs the fleet; the function that it returns cuts its power and may be called again.
+func powerOn(t *testing.T, f *simulator.Fleet) func() {
+	running, cut := context.WithCancel(context.Background())
+	off := make(chan error, 1)
+	go func() { off <- f.Run(running) }()
+	return sync.OnceFunc(func() {
+		cut()
+		if err := <-off; err != nil {
+			t.Errorf("fleet: %v", err)
+		}
+	})
+}
+
+// awaitAck returns as soon as a device has seen one more PUBACK, or after a second without one.
+func awaitAck(f *simulator.Fleet) {
+	before, until := f.Stats().Acknowledged, time.Now().Add(time.Second)
+	for f.Stats().Acknowledged == before && time.Now().Before(until) {
+		runtime.Gosched()
+	}
 }
 
 func progressOf(t *testing.T, cl *client.Client, id ident.Campaign) topics.Progress {
@@ -163,15 +194,10 @@ func checkEnd(t *testing.T, s *scenario, f *simulator.Fleet, id ident.Campaign) 
 		t.Errorf("outcome %s, %s", p.Outcome, p.Reason)
 	}
 	scan, seen := map[string]uint64{}, 0
-	items := client.List[topics.AssignmentView](t.Context(), s.cl, "campaign", "devices",
-		func(page topics.Page) any { return topics.CampaignDevices{Page: page, Campaign: id} })
-	for a, err := range items {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for a := range assignments(t, s, id) {
 		seen++
 		scan[a.State]++
-		if err := checkAssignment(a, ledger[a.Device], s.manifest.Digest); err != nil {
+		if err := errors.Join(checkAcknowledged(a, ledger[a.Device], s.manifest.Digest), checkEnded(a, ledger[a.Device])); err != nil {
 			t.Errorf("%s: %v", a.Device, err)
 		}
 	}
@@ -186,19 +212,49 @@ func checkEnd(t *testing.T, s *scenario, f *simulator.Fleet, id ident.Campaign) 
 	t.Logf("%s; %d reports recorded", countsText(p), p.Reports)
 }
 
-// checkAssignment holds one device's assignment against what the device knows for certain.
-func checkAssignment(a topics.AssignmentView, e simulator.Entry, manifest ident.Digest) error {
-	var errs []error
-	if want := string(e.Fault.Expect()); a.State != want {
-		errs = append(errs, fmt.Errorf("state %s, want %s for a device with fault %s", a.State, want, e.Fault.Kind))
+// assignments lists a campaign's.
+func assignments(t *testing.T, s *scenario, id ident.Campaign) iter.Seq[topics.AssignmentView] {
+	return func(yield func(topics.AssignmentView) bool) {
+		for a, err := range client.List[topics.AssignmentView](t.Context(), s.cl, "campaign", "devices",
+			func(page topics.Page) any { return topics.CampaignDevices{Page: page, Campaign: id} }) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(a) {
+				return
+			}
+		}
 	}
+}
+
+// checkRecorded compares, while the fleet is switched off, every device's acknowledged reports with the records.
+func checkRecorded(t *testing.T, s *scenario, f *simulator.Fleet, id ident.Campaign) {
+	t.Helper()
+	records := map[ident.Device]topics.AssignmentView{}
+	for a := range assignments(t, s, id) {
+		records[a.Device] = a
+	}
+	for _, e := range f.Ledger() {
+		if err := checkAcknowledged(records[e.Device], e, s.manifest.Digest); err != nil {
+			t.Errorf("%s: %v", e.Device, err)
+		}
+	}
+}
+
+// checkAcknowledged: what a device saw acknowledged is recorded.
+func checkAcknowledged(a topics.AssignmentView, e simulator.Entry, manifest ident.Digest) error {
 	for _, m := range e.Manifests {
-		if m.Manifest != manifest {
-			continue
+		if m.Manifest == manifest && (a.Seq < m.MaxSeq || a.Reports < m.Count) {
+			return fmt.Errorf("recorded up to seq %d, %d in all; acknowledged up to %d, %d in all", a.Seq, a.Reports, m.MaxSeq, m.Count)
 		}
-		if a.Seq < m.MaxSeq || a.Reports < m.Count {
-			errs = append(errs, fmt.Errorf("recorded up to seq %d, %d in all; acknowledged up to %d, %d in all", a.Seq, a.Reports, m.MaxSeq, m.Count))
-		}
+	}
+	return nil
+}
+
+// checkEnded: the assignment has the outcome that the device's fault calls for, and got there once.
+func checkEnded(a topics.AssignmentView, e simulator.Entry) error {
+	if want := string(e.Fault.Expect()); a.State != want {
+		return fmt.Errorf("state %s, want %s for a device with fault %s", a.State, want, e.Fault.Kind)
 	}
 	ends := 0
 	for _, step := range a.Path {
@@ -207,7 +263,7 @@ func checkAssignment(a topics.AssignmentView, e simulator.Entry, manifest ident.
 		}
 	}
 	if len(a.Path) == 0 || ends != 1 {
-		errs = append(errs, fmt.Errorf("ended %d times: %+v", ends, a.Path))
+		return fmt.Errorf("ended %d times: %+v", ends, a.Path)
 	}
-	return errors.Join(errs...)
+	return nil
 }

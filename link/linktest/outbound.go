@@ -110,7 +110,9 @@ func properties(s *suite) {
 	}
 	c := s.connect(Dial{Principal: op, V5: true})
 	s.subscribe(c, "fleet/v1/acme/reply/operator/#")
+	published := make(chan struct{})
 	go func() { // QoS 1: the case answers below
+		defer close(published)
 		if _, err := c.Publish(link.Message{Topic: "fleet/v1/acme/command/server/info", Payload: []byte("{}"), QoS: 1, Props: want}); err != nil {
 			s.Errorf("publish: %v", err)
 		}
@@ -124,6 +126,7 @@ func properties(s *suite) {
 		s.Fatal(err)
 	}
 	in.Ack.Done(link.Success)
+	<-published
 	if m := s.wantNext(c, want.ResponseTopic, "1", false); !equal(m.Props, want) {
 		s.Errorf("reply: got %+v, want %+v", m.Props, want)
 	}

@@ -222,13 +222,17 @@ func (s *Store) commit(b *batch) error {
 	err := b.ov.flush(txn)
 	if err == nil {
 		start := time.Now()
+		s.began.Store(start.UnixNano())
 		err = s.write(txn)
+		s.began.Store(0)
 		s.stats.commits.Add(1)
 		s.stats.nanos.Add(uint64(time.Since(start)))
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
-		s.failed.Store(&err)
+		if s.failed.Swap(&err) == nil {
+			close(s.stopped)
+		}
 		s.log.Error("commit failed", "err", err)
 	}
 	return err

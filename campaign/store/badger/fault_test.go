@@ -89,6 +89,11 @@ func TestFailedCommitStopsTheStore(t *testing.T) {
 					t.Errorf("function %d was told %v", i, err)
 				}
 			}
+			select {
+			case <-s.Stopped():
+			default:
+				t.Error("nobody is told that the store has stopped")
+			}
 			broken.Store(false)
 			for what, err := range map[string]error{
 				"Update":  putDevice(t, s, "later"),

@@ -31,6 +31,8 @@ var (
 	ErrNoSpace = fmt.Errorf("no space left for the store: %w", campaign.ErrUnavailable)
 	// ErrFailed means that a commit failed; the store must be closed and opened again. It wraps campaign.ErrUnavailable.
 	ErrFailed = fmt.Errorf("store stopped after a failed commit: %w", campaign.ErrUnavailable)
+	// ErrStuck means that a commit has not returned for stuckAfter. It wraps campaign.ErrUnavailable.
+	ErrStuck = fmt.Errorf("store hangs in a commit: %w", campaign.ErrUnavailable)
 	// ErrInUse means that another process has the directory open.
 	ErrInUse = errors.New("store directory is in use by another process")
 	// ErrVersion means that the directory was written by a newer version, or is not a store of ours.
@@ -38,6 +40,9 @@ var (
 	// ErrTooLarge means that one function wrote more than a transaction holds, or a record of 1 MiB or more.
 	ErrTooLarge = errors.New("more than one transaction holds")
 )
+
+// stuckAfter is how long a commit may take: Badger waits without end for a disk that does not take its tables.
+const stuckAfter = 30 * time.Second
 
 // DefaultMinFree is Options.MinFree where none is given, in bytes.
 const DefaultMinFree = 256 << 20
@@ -73,9 +78,11 @@ type Store struct {
 	inUse  sync.WaitGroup
 	ended  chan struct{} // closed when the committer has returned
 
-	gate   sync.RWMutex // held by the committer from before a commit until its outcome is known
-	failed atomic.Pointer[error]
-	stats  counters
+	gate    sync.RWMutex // held by the committer from before a commit until its outcome is known
+	failed  atomic.Pointer[error]
+	stopped chan struct{} // closed when failed is set
+	began   atomic.Int64  // when the commit under way began, in Unix nanoseconds; 0: none is
+	stats   counters
 }
 
 var _ campaign.Store = (*Store)(nil)
@@ -115,6 +122,8 @@ func Open(o Options) (*Store, error) {
 		limit: limitsOf(db),
 		write: (*kv.Txn).Commit,
 		ended: make(chan struct{}),
+
+		stopped: make(chan struct{}),
 	}
 	go s.run()
 	return s, nil
@@ -172,7 +181,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Healthy says whether Update can work now; if not, why (ErrNoSpace, ErrFailed, campaign.ErrClosed).
+// Healthy says whether Update can work now; if not, why (ErrNoSpace, ErrFailed, ErrStuck, campaign.ErrClosed).
 func (s *Store) Healthy() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -181,8 +190,15 @@ func (s *Store) Healthy() error {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	return s.space.check(time.Now())
+	now := time.Now()
+	if t := s.began.Load(); t != 0 && now.Sub(time.Unix(0, t)) > stuckAfter {
+		return ErrStuck
+	}
+	return s.space.check(now)
 }
+
+// Stopped is closed when a commit has failed: nothing works from then on but Close, and a new process recovers.
+func (s *Store) Stopped() <-chan struct{} { return s.stopped }
 
 // failure returns why the store has stopped, nil while it works.
 func (s *Store) failure() error {
