@@ -69,6 +69,7 @@ var handlers = map[[2]string]handler{
 	{"device", "add"}:        handle(deviceAdd),
 	{"device", "list"}:       handle(deviceList),
 	{"device", "get"}:        handle(deviceGet),
+	{"device", "why"}:        handle(deviceWhy),
 	{"campaign", "create"}:   handle(campaignCreate),
 	{"campaign", "list"}:     handle(campaignList),
 	{"campaign", "get"}:      handle(campaignGet),
@@ -78,6 +79,7 @@ var handlers = map[[2]string]handler{
 	{"campaign", "resume"}:   handle(campaignResume),
 	{"campaign", "next"}:     handle(campaignNext),
 	{"campaign", "devices"}:  handle(campaignDevices),
+	{"campaign", "report"}:   handle(campaignReport),
 }
 
 // maxKey is the longest idempotency key, in bytes.

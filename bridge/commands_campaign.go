@@ -11,7 +11,6 @@ import (
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
-	"fleetbridge/link"
 	"fleetbridge/topics"
 )
 
@@ -62,12 +61,7 @@ func (c *call) deviceView(r campaign.Reader, d campaign.Device) (topics.DeviceVi
 	if err != nil {
 		return topics.DeviceView{}, false, fmt.Errorf("read work: %w", err)
 	}
-	connected := false
-	if p, ok := c.b.o.Link.(link.Presence); ok {
-		if name, err := ident.ParseName(d.ID.String()); err == nil {
-			connected = p.Connected(topics.Principal{Tenant: c.tenant, Role: topics.RoleDevice, Name: name})
-		}
-	}
+	connected, _ := c.connected(d.ID)
 	return deviceView(d, w, connected), true, nil
 }
 

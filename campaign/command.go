@@ -138,6 +138,7 @@ func Start(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision u
 // engine withdraws what is. Other phases give ErrPhase, another revision than ifRevision (if not 0) ErrConflict.
 func Stop(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision uint64, by, reason string) (Campaign, Result, error) {
 	return command(tx, t, id, ifRevision, func(c *Campaign) error {
+		c.StoppedBy = by
 		return c.end(now, UserStopped, said("stopped by "+by, reason))
 	})
 }

@@ -155,6 +155,17 @@ func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, erro
 	return n, m.fail
 }
 
+func (m *memory) Running(_ ident.Tenant, after ident.Campaign, limit int) ([]campaign.Campaign, error) {
+	var out []campaign.Campaign
+	for _, c := range m.campaigns {
+		if c.Phase.Running() && c.ID.String() > after.String() {
+			out = append(out, copyCampaign(c))
+		}
+	}
+	slices.SortFunc(out, func(a, b campaign.Campaign) int { return cmp.Compare(a.ID.String(), b.ID.String()) })
+	return out[:min(limit, len(out))], m.fail
+}
+
 func (m *memory) Devices(_ ident.Tenant, after ident.Device, limit int) ([]campaign.Device, error) {
 	ids := page(m.devices, after, limit)
 	out := make([]campaign.Device, len(ids))

@@ -269,6 +269,7 @@ type Campaign struct {
 	Open        int          // the open wave, from 0
 	CreatedBy   string
 	StartedBy   string
+	StoppedBy   string // "" if the engine stopped it
 	Created     time.Time
 	Started     time.Time
 	ActiveAt    time.Time

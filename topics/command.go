@@ -287,6 +287,8 @@ type (
 		Progress    Progress       `json:"progress" cbor:"18,keyasint"`
 		Released    int            `json:"released,omitempty" cbor:"20,keyasint,omitempty"` // the last wave, from 1, that may open under a manual policy
 		GateMet     time.Time      `json:"gate_met,omitzero" cbor:"21,keyasint,omitzero"`   // since when the open wave is done and meets its gate
+		StartedBy   string         `json:"started_by,omitempty" cbor:"35,keyasint,omitempty"`
+		StoppedBy   string         `json:"stopped_by,omitempty" cbor:"36,keyasint,omitempty"` // absent: the server stopped it
 	}
 	// CampaignDevices lists assignments, all or those in one state.
 	CampaignDevices struct {

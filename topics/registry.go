@@ -42,6 +42,7 @@ var Commands = []CommandSpec{
 	{"device", "add", byOperator, true, "Registers a device, with a credential if asked.", DeviceAdd{}, DeviceView{}},
 	{"device", "list", byReader, false, "Lists devices.", Page{}, List[DeviceView]{}},
 	{"device", "get", byReader, false, "Shows one device.", DeviceGet{}, DeviceView{}},
+	{"device", "why", byReader, false, "Says why a device is not updated.", DeviceWhy{}, DeviceAnswer{}},
 	{"campaign", "create", byOperator, true, "Creates a draft: a manifest, a selection and a policy.", CampaignCreate{}, CampaignView{}},
 	{"campaign", "list", byReader, false, "Lists campaigns.", Page{}, List[CampaignView]{}},
 	{"campaign", "get", byReader, false, "Shows one campaign with its progress.", CampaignRef{}, CampaignView{}},
@@ -51,6 +52,7 @@ var Commands = []CommandSpec{
 	{"campaign", "resume", byOperator, true, "Lets a paused campaign go on.", CampaignRef{}, CampaignView{}},
 	{"campaign", "next", byOperator, true, "Releases the wave after the open one of a campaign with manual waves.", CampaignRef{}, CampaignView{}},
 	{"campaign", "devices", byReader, false, "Lists a campaign's assignments.", CampaignDevices{}, List[AssignmentView]{}},
+	{"campaign", "report", byReader, false, "The whole record of a campaign, page by page.", CampaignReport{}, CampaignReportPage{}},
 }
 
 // LookupCommand returns the row of a command.

@@ -20,7 +20,7 @@ import (
 func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
 		campaignCreate(a), campaignList(a), campaignShow(a), campaignStart(a), campaignWatch(a), campaignStop(a), campaignDevices(a),
-		campaignPause(a), campaignResume(a), campaignNext(a))
+		campaignPause(a), campaignResume(a), campaignNext(a), campaignReport(a))
 }
 
 // campaignFlags are the flags of `campaign create`, and the policy half of them those of `demo` and `sim run` too.

@@ -16,7 +16,7 @@ import (
 )
 
 func deviceCommand(a *app) *cobra.Command {
-	return group("device", "The registry of devices", deviceAdd(a), deviceList(a), deviceShow(a))
+	return group("device", "The registry of devices", deviceAdd(a), deviceList(a), deviceShow(a), deviceWhy(a))
 }
 
 // model is the pair of flags that say what a device, or a manifest's target, is.

@@ -61,8 +61,8 @@ func newRoot(a *app) *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if err := a.checkGlobals(); err != nil {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkGlobals(c.Annotations[formatAnnotation]); err != nil {
 				return err
 			}
 			a.started = true
@@ -92,9 +92,13 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-func (a *app) checkGlobals() error {
+// formatAnnotation of a command names an output format that it knows besides those of all.
+const formatAnnotation = "format"
+
+func (a *app) checkGlobals(more string) error {
 	switch a.output {
 	case "table", "json", "jsonl":
+	case more:
 	default:
 		wrong := a.output
 		a.output = "table"

@@ -87,6 +87,7 @@ type campaignRecord struct {
 	StoppingAt  stamp             `cbor:"26,keyasint,omitempty"`
 	StoppedAt   stamp             `cbor:"27,keyasint,omitempty"`
 	paceRecord
+	StoppedBy string `cbor:"60,keyasint,omitempty"`
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -118,6 +119,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		StoppingAt:  stampOf(c.StoppingAt),
 		StoppedAt:   stampOf(c.StoppedAt),
 		paceRecord:  paceRecordOf(c.Pace),
+		StoppedBy:   c.StoppedBy,
 	}
 	for _, d := range c.Selection.Devices {
 		r.Devices = append(r.Devices, d.String())
@@ -154,6 +156,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		StoppingAt:  r.StoppingAt.time(),
 		StoppedAt:   r.StoppedAt.time(),
 		Pace:        r.paceRecord.domain(),
+		StoppedBy:   r.StoppedBy,
 	}
 	p.fixed(c.Seed[:], r.Seed)
 	for _, d := range r.Devices {
