@@ -71,6 +71,7 @@ var handlers = map[[2]string]handler{
 	{"device", "get"}:        handle(deviceGet),
 	{"device", "why"}:        handle(deviceWhy),
 	{"campaign", "create"}:   handle(campaignCreate),
+	{"campaign", "update"}:   handle(campaignUpdate),
 	{"campaign", "list"}:     handle(campaignList),
 	{"campaign", "get"}:      handle(campaignGet),
 	{"campaign", "start"}:    handle(campaignStart),

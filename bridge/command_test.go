@@ -93,6 +93,7 @@ func TestNobodyReachesAcrossTenantsOrRoles(t *testing.T) {
 		{stranger, "campaign", "get", topics.CampaignRef{Campaign: campaignID("c1")}, topics.ProblemCampaignNotFound},
 		{stranger, "campaign", "start", topics.CampaignRef{Campaign: campaignID("c1")}, topics.ProblemCampaignNotFound},
 		{stranger, "campaign", "stop", topics.CampaignRef{Campaign: campaignID("c1")}, topics.ProblemCampaignNotFound},
+		{stranger, "campaign", "update", topics.CampaignUpdate{Campaign: campaignID("c1")}, topics.ProblemCampaignNotFound},
 		{stranger, "campaign", "devices", topics.CampaignDevices{Campaign: campaignID("c1")}, topics.ProblemCampaignNotFound},
 		{stranger, "campaign", "create", topics.CampaignCreate{Campaign: campaignID("c2"), Manifest: m.Digest}, topics.ProblemManifestNotFound},
 		{stranger, "manifest", "get", topics.ManifestGet{Digest: m.Digest}, topics.ProblemManifestNotFound},
@@ -106,6 +107,7 @@ func TestNobodyReachesAcrossTenantsOrRoles(t *testing.T) {
 		{operator, "credential", "add", topics.CredentialAdd{Tenant: ident.System, Role: topics.RoleAdmin, Names: []ident.Name{name("x")}}, topics.ProblemTenantNotFound},
 		{operator, "tenant", "add", topics.TenantAdd{Tenant: ident.MustTenant("mine")}, topics.ProblemNotAllowed},
 		{viewer, "campaign", "start", topics.CampaignRef{Campaign: campaignID("c1")}, topics.ProblemNotAllowed},
+		{viewer, "campaign", "update", topics.CampaignUpdate{Campaign: campaignID("c1")}, topics.ProblemNotAllowed},
 		{viewer, "payload", "begin", topics.PayloadBegin{Digest: m.Payload, Size: 1}, topics.ProblemNotAllowed},
 		{admin, "campaign", "list", topics.Page{}, topics.ProblemNotAllowed},
 		{admin, "credential", "add", topics.CredentialAdd{Role: topics.RoleOperator, Names: []ident.Name{name("x")}}, topics.ProblemNotAllowed},
@@ -359,9 +361,18 @@ func TestCampaignCommandConflicts(t *testing.T) {
 		t.Errorf("draft %+v", v)
 	}
 	f.fails(topics.ProblemWrongPhase, "campaign", "stop", ref)
+	words := "second"
+	edit := topics.CampaignUpdate{Campaign: ref.Campaign, Description: &words, Policy: &topics.Policy{InFlight: 7}, IfRevision: v.Revision}
+	f.ok("campaign", "update", edit, &v)
+	if v.Description != words || v.Policy.InFlight != 7 || *v.Policy.SuccessPercent != 90 || v.Revision != 2 {
+		t.Errorf("edited draft %+v", v)
+	}
+	f.fails(topics.ProblemRevisionConflict, "campaign", "update", edit)
 	f.fails(topics.ProblemRevisionConflict, "campaign", "start", topics.CampaignRef{Campaign: ref.Campaign, IfRevision: v.Revision + 1})
 	f.ok("campaign", "start", topics.CampaignRef{Campaign: ref.Campaign, IfRevision: v.Revision}, nil)
 	f.fails(topics.ProblemWrongPhase, "campaign", "start", ref)
+	f.fails(topics.ProblemWrongPhase, "campaign", "update", topics.CampaignUpdate{Campaign: ref.Campaign, Policy: &topics.Policy{}})
+	f.ok("campaign", "update", topics.CampaignUpdate{Campaign: ref.Campaign, Description: &words}, nil)
 	f.fails(topics.ProblemCampaignNotFound, "campaign", "start", topics.CampaignRef{Campaign: campaignID("none")})
 }
 

@@ -228,6 +228,7 @@ func TestConversionsAreTotal(t *testing.T) {
 		"hello":      {helloOf(filled[topics.Hello]()), nil},
 		"report":     {reportOf(filled[topics.Report]()), nil},
 		"policy":     {policyOf(filled[topics.Policy]()), nil},
+		"change":     {changeOf(filled[topics.CampaignUpdate]()), nil},
 		"selection":  {selectionOf(filled[topics.Selection]()), nil},
 		"campaign":   {campaignView(filled[campaign.Campaign](), counts, now), nil},
 		"progress":   {progressOf(filled[campaign.Campaign](), counts, now), nil},

@@ -101,7 +101,7 @@ func (s Spec) complete() (Spec, error) {
 		bad.add("/manifest", "missing")
 	}
 	if len(s.Description) > MaxDescription {
-		bad.add("/description", "%d bytes, at most %d", len(s.Description), MaxDescription)
+		bad.Fields = append(bad.Fields, tooLong(s.Description).Fields...)
 	}
 	if len(s.Selection.Devices) > MaxSelected {
 		bad.add("/selection/devices", "%d devices, at most %d", len(s.Selection.Devices), MaxSelected)
@@ -120,6 +120,12 @@ func (s Spec) complete() (Spec, error) {
 	}
 	s.Selection = Selection{Devices: devices, Labels: maps.Clone(s.Selection.Labels)}
 	return s, bad.err()
+}
+
+func tooLong(description string) *InvalidError {
+	var bad InvalidError
+	bad.add("/description", "%d bytes, at most %d", len(description), MaxDescription)
+	return &bad
 }
 
 // Start hands a draft to the engine. An ifRevision other than 0 must be the campaign's revision (ErrConflict); a campaign

@@ -219,6 +219,16 @@ type (
 		Selection   Selection      `json:"selection,omitzero" cbor:"4,keyasint,omitzero"`
 		Policy      Policy         `json:"policy,omitzero" cbor:"5,keyasint,omitzero"`
 	}
+	// CampaignUpdate edits a draft; after the start only its description. What is absent stays; a selection or a policy
+	// is replaced as a whole.
+	CampaignUpdate struct {
+		Campaign    ident.Campaign `json:"campaign" cbor:"1,keyasint"`
+		Description *string        `json:"description,omitempty" cbor:"2,keyasint,omitempty"`
+		Manifest    ident.Digest   `json:"manifest,omitzero" cbor:"3,keyasint,omitzero"`
+		Selection   *Selection     `json:"selection,omitempty" cbor:"4,keyasint,omitempty"`
+		Policy      *Policy        `json:"policy,omitempty" cbor:"5,keyasint,omitempty"`
+		IfRevision  uint64         `json:"if_revision,omitempty" cbor:"6,keyasint,omitempty"`
+	}
 	// Selection names devices: those listed, or all that carry the labels; with neither, every device whose vendor and
 	// class are the manifest's.
 	Selection struct {

@@ -44,6 +44,7 @@ var Commands = []CommandSpec{
 	{"device", "get", byReader, false, "Shows one device.", DeviceGet{}, DeviceView{}},
 	{"device", "why", byReader, false, "Says why a device is not updated.", DeviceWhy{}, DeviceAnswer{}},
 	{"campaign", "create", byOperator, true, "Creates a draft: a manifest, a selection and a policy.", CampaignCreate{}, CampaignView{}},
+	{"campaign", "update", byOperator, true, "Edits a draft; after the start, its description.", CampaignUpdate{}, CampaignView{}},
 	{"campaign", "list", byReader, false, "Lists campaigns.", Page{}, List[CampaignView]{}},
 	{"campaign", "get", byReader, false, "Shows one campaign with its progress.", CampaignRef{}, CampaignView{}},
 	{"campaign", "start", byOperator, true, "Starts a draft.", CampaignRef{}, CampaignView{}},

@@ -120,6 +120,7 @@ func jsonName(f reflect.StructField) string {
 // samples are readable, valid messages: the vectors of docs/topics and the seeds of the fuzzers.
 func samples() []sample {
 	pct := func(v float64) *float64 { return &v }
+	newWords := "1.4.1 for the north"
 	installed := []topics.Installed{{Component: "00", Digest: sampleDigest, Sequence: 1795557600, Version: "1.4.0"}}
 	return []sample{
 		{"hello", topics.Hello{Seq: 1, Vendor: sampleVendor, Class: sampleClass, Installed: installed, Boot: 3, MaxChunk: 4096,
@@ -146,6 +147,8 @@ func samples() []sample {
 			Policy: topics.Policy{Waves: []topics.Wave{{Percent: 5}, {Percent: 25}, {Percent: 100}}, InFlight: 500, SuccessPercent: pct(95),
 				FailurePercent: pct(0), MinSample: 10, Deadlines: topics.Deadlines{Offered: topics.Duration(24 * time.Hour)}, Within: topics.Duration(7 * 24 * time.Hour)}}},
 		{"campaign-ref", topics.CampaignRef{Campaign: must(ident.ParseCampaign("spring")), IfRevision: 3}},
+		{"campaign-update", topics.CampaignUpdate{Campaign: must(ident.ParseCampaign("spring")), Description: &newWords, IfRevision: 3,
+			Policy: &topics.Policy{Waves: []topics.Wave{{Count: 50}, {Percent: 100}}}}},
 		{"progress", topics.Progress{Campaign: must(ident.ParseCampaign("spring")), State: "active", Total: 200,
 			Counts: map[string]uint64{"pending": 190, "downloading": 4, "confirmed": 6}, Wave: 1,
 			Waves: []topics.WaveProgress{{Total: 10, Counts: map[string]uint64{"downloading": 4, "confirmed": 6}}}, Reports: 41, Revision: 3, At: sampleTime}},

@@ -169,6 +169,22 @@ func (r CampaignCreate) Validate() error {
 	return f.err()
 }
 
+// Validate returns nil or FieldErrors.
+func (r CampaignUpdate) Validate() error {
+	var f faults
+	f.check(!r.Campaign.IsZero(), "/campaign", "required")
+	if r.Description != nil {
+		f.text(*r.Description, MaxDescription, "/description")
+	}
+	if r.Selection != nil {
+		f.selection(*r.Selection)
+	}
+	if r.Policy != nil {
+		f.policy(*r.Policy)
+	}
+	return f.err()
+}
+
 func (f *faults) selection(s Selection) {
 	f.check(len(s.Devices) <= MaxDevices, "/selection/devices", "at most 10000")
 	f.check(len(s.Devices) == 0 || len(s.Labels) == 0, "/selection", "devices or labels, not both")

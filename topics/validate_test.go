@@ -192,6 +192,12 @@ func TestValidateRequests(t *testing.T) {
 		{"/campaign", func(r *topics.CampaignRef) { r.Campaign = ident.Campaign{} }},
 		{"/reason", func(r *topics.CampaignRef) { r.Reason = long(257) }},
 	})
+	checkSpoils(t, sampleOf[topics.CampaignUpdate](t), []spoil[topics.CampaignUpdate]{
+		{"/campaign", func(r *topics.CampaignUpdate) { r.Campaign = ident.Campaign{} }},
+		{"/description", func(r *topics.CampaignUpdate) { text := long(1025); r.Description = &text }},
+		{"/selection/labels", func(r *topics.CampaignUpdate) { r.Selection = &topics.Selection{Labels: manyLabels(17)} }},
+		{"/policy/in_flight", func(r *topics.CampaignUpdate) { r.Policy = &topics.Policy{InFlight: -1} }},
+	})
 	checkSpoils(t, topics.CampaignDevices{Campaign: c1}, []spoil[topics.CampaignDevices]{
 		{"/campaign", func(r *topics.CampaignDevices) { r.Campaign = ident.Campaign{} }},
 		{"/limit", func(r *topics.CampaignDevices) { r.Limit = 501 }},

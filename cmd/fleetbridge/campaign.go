@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +18,10 @@ import (
 
 func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
-		campaignCreate(a), campaignList(a), campaignShow(a), campaignStart(a), campaignWatch(a), campaignStop(a), campaignDevices(a),
-		campaignPause(a), campaignResume(a), campaignNext(a), campaignReport(a))
+		campaignCreate(a), campaignUpdate(a), campaignList(a), campaignShow(a), campaignDevices(a), campaignReport(a),
+		campaignStart(a), campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a),
+		campaignWatch(a), campaignWait(a),
+	)
 }
 
 // campaignFlags are the flags of `campaign create`, and the policy half of them those of `demo` and `sim run` too.
@@ -37,10 +38,26 @@ type campaignFlags struct {
 
 func campaignCreate(a *app) *cobra.Command {
 	var m campaignFlags
-	c := &cobra.Command{Use: "create CAMPAIGN --manifest DIGEST", Short: "Create a draft; creating is not starting", Args: cobra.MaximumNArgs(1)}
+	c := &cobra.Command{Use: "create [CAMPAIGN] [--manifest DIGEST | -f FILE]", Short: "Create a draft; creating is not starting", Args: cobra.MaximumNArgs(1)}
+	m.flags(c)
+	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+		req, file, err := m.request(a.stdin, args)
+		if err != nil {
+			return err
+		}
+		var v topics.CampaignView
+		if err := cl.Do(ctx, "campaign", "create", req, &v); err != nil {
+			return file.locate(err)
+		}
+		return a.printCampaign(v)
+	})
+	return c
+}
+
+func (m *campaignFlags) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVarP(&m.file, "file", "f", "", "request as JSON, as docs/topics has it; - reads stdin; other flags are ignored")
-	f.StringVar(&m.manifest, "manifest", "", "digest of the manifest (needed)")
+	f.StringVarP(&m.file, "file", "f", "", "campaign as TOML or JSON, with the names of campaign-create in docs/topics; - reads stdin; no other flags then")
+	f.StringVar(&m.manifest, "manifest", "", "digest of the manifest")
 	f.StringVar(&m.description, "description", "", "description, for people")
 	f.StringSliceVar(&m.devices, "device", nil, "devices to select; with neither this nor --label: all of the manifest's vendor and class")
 	f.StringArrayVar(&m.label, "label", nil, "select the devices with name=value, may be repeated")
@@ -53,68 +70,47 @@ func campaignCreate(a *app) *cobra.Command {
 	f.StringArrayVar(&m.deadline, "deadline", nil, "state=duration after which a device counts as silent, may be repeated: offered=1h")
 	f.DurationVar(&m.within, "within", 0, "end the campaign so long after its start")
 	m.rollout.register(f)
-	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
-		req, err := m.request(a.stdin, args)
-		if err != nil {
-			return err
-		}
-		var v topics.CampaignView
-		if err := cl.Do(ctx, "campaign", "create", req, &v); err != nil {
-			return err
-		}
-		return a.printCampaign(v)
-	})
-	return c
 }
 
-func (m campaignFlags) request(stdin io.Reader, args []string) (topics.CampaignCreate, error) {
-	var req topics.CampaignCreate
+// request is the campaign that the flags, or the file, describe.
+func (m campaignFlags) request(stdin io.Reader, args []string) (topics.CampaignCreate, *specFile, error) {
 	if m.file != "" {
-		return readRequest(m.file, stdin)
+		return readCampaign(m.file, stdin, args)
 	}
+	var req topics.CampaignCreate
 	if len(args) != 1 || m.manifest == "" {
-		return req, usagef("a campaign's name and --manifest are needed, or -f")
+		return req, nil, usagef("a campaign's name and --manifest are needed, or -f")
 	}
 	var err error
 	if req.Campaign, err = ident.ParseCampaign(args[0]); err != nil {
-		return req, err
+		return req, nil, err
 	}
 	if req.Manifest, err = ident.ParseDigest(m.manifest); err != nil {
-		return req, err
+		return req, nil, err
 	}
 	req.Description = m.description
-	for _, s := range m.devices {
-		d, err := ident.ParseDevice(s)
-		if err != nil {
-			return req, err
-		}
-		req.Selection.Devices = append(req.Selection.Devices, d)
-	}
-	if req.Selection.Labels, err = pairs("label", m.label); err != nil {
-		return req, err
+	if req.Selection, err = m.selection(); err != nil {
+		return req, nil, err
 	}
 	req.Policy, err = m.policy()
-	return req, err
+	return req, nil, err
 }
 
-func readRequest(path string, stdin io.Reader) (topics.CampaignCreate, error) {
-	var req topics.CampaignCreate
-	if path != "-" {
-		f, err := os.Open(path)
+func (m campaignFlags) selection() (topics.Selection, error) {
+	var s topics.Selection
+	for _, name := range m.devices {
+		d, err := ident.ParseDevice(name)
 		if err != nil {
-			return req, fmt.Errorf("read request: %w", err)
+			return s, err
 		}
-		defer f.Close()
-		stdin = f
+		s.Devices = append(s.Devices, d)
 	}
-	b, err := io.ReadAll(io.LimitReader(stdin, topics.MaxBody+1))
-	if err != nil {
-		return req, fmt.Errorf("read request: %w", err)
+	if len(m.label) == 0 {
+		return s, nil
 	}
-	if _, err := topics.Decode(b, &req); err != nil {
-		return req, &failure{code: exitUsage, err: fmt.Errorf("read request: %w", err)}
-	}
-	return req, nil
+	var err error
+	s.Labels, err = pairs("label", m.label)
+	return s, err
 }
 
 func (m campaignFlags) policy() (topics.Policy, error) {

@@ -11,6 +11,7 @@ import (
 	"fleetbridge/ident"
 	"fleetbridge/internal/client"
 	"fleetbridge/internal/config"
+	"fleetbridge/internal/spec"
 	"fleetbridge/simulator"
 	"fleetbridge/topics"
 )
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 		return exitTimeout
 	}
 	for _, bad := range []error{config.ErrInvalid, client.ErrServer, ident.ErrInvalid, topics.ErrUnknownRole,
-		cose.ErrUnknownAlg, cose.ErrKey, simulator.ErrConfig, simulator.ErrMix} {
+		cose.ErrUnknownAlg, cose.ErrKey, simulator.ErrConfig, simulator.ErrMix, spec.ErrInvalid} {
 		if errors.Is(err, bad) {
 			return exitUsage
 		}

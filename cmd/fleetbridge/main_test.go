@@ -36,7 +36,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "freeport": freePort, "listening": listening, "capture": capture,
+			"exits": exits, "freeport": freePort, "listening": listening, "capture": capture, "fill": fillIn,
 		},
 	})
 }
@@ -82,6 +82,15 @@ func capture(ts *testscript.TestScript, neg bool, args []string) {
 	value, err := cellOf(ts.ReadFile(args[1]), args[2])
 	ts.Check(err)
 	ts.Setenv(args[0], value)
+}
+
+// fillIn replaces, for fill FILE…, the variables in files by their values.
+func fillIn(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(path, []byte(text), 0o600))
+	}
 }
 
 func cellOf(table, row string) (string, error) {

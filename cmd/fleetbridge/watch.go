@@ -52,6 +52,14 @@ const pollEvery = 5 * time.Second
 
 // watch tells show each new progress of a campaign until it has stopped, and returns the last one.
 func watch(ctx context.Context, cl *client.Client, id ident.Campaign, show func(topics.Progress)) (topics.Progress, error) {
+	return watchUntil(ctx, cl, id, func(p topics.Progress) bool {
+		show(p)
+		return over(p)
+	})
+}
+
+// watchUntil tells done each new progress of a campaign until it says so, and returns the last one.
+func watchUntil(ctx context.Context, cl *client.Client, id ident.Campaign, done func(topics.Progress) bool) (topics.Progress, error) {
 	updates := make(chan topics.Progress, 16) // when full the newest is dropped; the poll below catches up
 	err := cl.Subscribe(ctx, topics.ProgressTopic(cl.Tenant(), id), func(_ string, payload []byte) {
 		var p topics.Progress
@@ -79,8 +87,7 @@ func watch(ctx context.Context, cl *client.Client, id ident.Campaign, show func(
 		} else if last, err = next(ctx, cl, id, updates, poll.C, last); err != nil {
 			return last, err
 		}
-		show(last)
-		if over(last) {
+		if done(last) {
 			return last, nil
 		}
 	}
