@@ -70,6 +70,7 @@ var handlers = map[[2]string]handler{
 	{"device", "list"}:       handle(deviceList),
 	{"device", "get"}:        handle(deviceGet),
 	{"device", "why"}:        handle(deviceWhy),
+	{"device", "clear"}:      handle(deviceClear),
 	{"campaign", "create"}:   handle(campaignCreate),
 	{"campaign", "update"}:   handle(campaignUpdate),
 	{"campaign", "list"}:     handle(campaignList),

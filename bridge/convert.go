@@ -71,6 +71,10 @@ func policyOf(w topics.Policy) campaign.Policy {
 	if w.Within != 0 {
 		p.Within = time.Duration(w.Within)
 	}
+	p.Retry = retryOf(w.Retry)
+	if w.Poison != 0 {
+		p.Poison = w.Poison
+	}
 	maps.Copy(p.Deadlines, deadlinesOf(w.Deadlines))
 	p.Rollout = rolloutOf(w)
 	return p
@@ -89,6 +93,8 @@ func policyView(p campaign.Policy) topics.Policy {
 			Downloaded: d(campaign.Downloaded), Installing: d(campaign.Installing), Rebooting: d(campaign.Rebooting),
 		},
 		Within: topics.Duration(p.Within),
+		Retry:  retryView(p.Retry),
+		Poison: p.Poison,
 	}
 	for _, w := range p.Waves {
 		v.Waves = append(v.Waves, topics.Wave{Percent: w.Percent, Count: w.Count})
@@ -148,6 +154,7 @@ func assignmentView(a campaign.Assignment) topics.AssignmentView {
 	v := topics.AssignmentView{
 		Device: a.Device, Wave: a.Wave + 1, State: string(a.State), Reason: a.Reason, Detail: a.Detail, Waiting: a.Waiting,
 		Offers: a.Offers, Bytes: a.Bytes, Seq: a.Seq, Reports: a.Reports, Updated: a.Updated, Deadline: a.Deadline,
+		Retries: a.Retries,
 	}
 	for _, s := range a.Path {
 		v.Path = append(v.Path, topics.StepView{State: string(s.State), Reason: s.Reason, Seq: s.Seq, At: s.At})
@@ -162,6 +169,9 @@ func deviceView(d campaign.Device, w campaign.Work, connected bool) topics.Devic
 	}
 	for _, l := range w.Live {
 		v.Live = append(v.Live, topics.LiveView{Campaign: l.Campaign, Manifest: l.Manifest, Component: l.Component})
+	}
+	for _, f := range w.Failures {
+		v.Failures = append(v.Failures, topics.FailureView{Payload: f.Payload, Count: f.Count, Last: f.Last})
 	}
 	return v
 }

@@ -148,7 +148,10 @@ func (e *engine) due(offering bool, until time.Time) error {
 			continue
 		}
 		ev := Event{Trigger: Overdue, Reason: ReasonDeadline}
-		if !late {
+		switch {
+		case a.State == Retrying:
+			ev = Event{Trigger: Again, Reason: a.Reason}
+		case !late:
 			ev = Event{Trigger: Offering}
 			h.take(a.slot())
 		}
@@ -231,6 +234,8 @@ func (e *engine) offer(a Assignment) (offered bool, err error) {
 		ev = Event{Trigger: Proven} // it was silent while it did what we had asked
 	case e.c.whyNot(dev) != "":
 		ev = Event{Trigger: Skip, Reason: e.c.whyNot(dev)}
+	case e.c.Poisons(h.Work):
+		ev = Event{Trigger: Skip, Reason: ReasonPoisoned}
 	case h.busy(a.Component) && h.queue(a.Campaign):
 		a.Waiting = true
 		if err := e.tx.PutAssignment(e.t, a); err != nil {
@@ -253,7 +258,7 @@ func (e *engine) offer(a Assignment) (offered bool, err error) {
 // stopping withdraws what is live or pending, and ends.
 func (e *engine) stopping() error {
 	left := e.slice
-	for _, s := range append([]State{Pending}, liveStates...) {
+	for _, s := range append([]State{Pending, Retrying}, liveStates...) {
 		if left <= 0 {
 			return nil
 		}

@@ -147,7 +147,7 @@ func (k *desk) greetOne(w *hands, c Campaign, a Assignment, old Device, h Hello,
 	if _, ok := Next(a.State, e.Trigger); !ok {
 		return nil
 	}
-	_, err := k.move(w, a, e, c.Policy.Deadlines)
+	_, err := k.move(w, a, e.orAgain(c, w, a), c.Policy.Deadlines)
 	return err
 }
 

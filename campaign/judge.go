@@ -84,7 +84,7 @@ func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 	if c.expired(now) {
 		return stop(Expired, "%s", c.late())
 	}
-	if n.InWave(c.Open, liveStates...) != 0 || !exhausted {
+	if n.InWave(c.Open, liveStates...)+n.InWave(c.Open, Retrying) != 0 || !exhausted {
 		return Decision{Open: c.Open}
 	}
 	if c.Open < len(p.Waves)-1 {
@@ -93,7 +93,7 @@ func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 		}
 		return c.following(n, now)
 	}
-	if n.Of(Pending) != 0 || n.Of(liveStates...) != 0 {
+	if n.Of(Pending, Retrying) != 0 || n.Of(liveStates...) != 0 {
 		return Decision{Open: c.Open} // devices that another campaign holds, or late ones of an earlier wave
 	}
 	return finish(p, n)

@@ -67,7 +67,8 @@ func copyDevice(d campaign.Device) campaign.Device {
 }
 
 func copyWork(w campaign.Work) campaign.Work {
-	return campaign.Work{Live: slices.Clone(w.Live), Waiting: slices.Clone(w.Waiting), Recent: slices.Clone(w.Recent)}
+	return campaign.Work{Live: slices.Clone(w.Live), Waiting: slices.Clone(w.Waiting), Recent: slices.Clone(w.Recent),
+		Failures: slices.Clone(w.Failures)}
 }
 
 func copyAssignment(a campaign.Assignment) campaign.Assignment {
@@ -79,6 +80,7 @@ func copyCampaign(c campaign.Campaign) campaign.Campaign {
 	c.Bounds, c.Selection.Devices = slices.Clone(c.Bounds), slices.Clone(c.Selection.Devices)
 	c.Selection.Labels = maps.Clone(c.Selection.Labels)
 	c.Policy.Waves, c.Policy.Deadlines = slices.Clone(c.Policy.Waves), maps.Clone(c.Policy.Deadlines)
+	c.Policy.Retry.Reasons = slices.Clone(c.Policy.Retry.Reasons)
 	return c
 }
 

@@ -30,6 +30,7 @@ const (
 	Downloaded   State = "downloaded"
 	Installing   State = "installing"
 	Rebooting    State = "rebooting"
+	Retrying     State = "retrying" // failed for a reason that the policy tries again: pending after a while
 	Confirmed    State = "confirmed"
 	Skipped      State = "skipped"
 	Failed       State = "failed"
@@ -42,7 +43,7 @@ const (
 
 // States lists every state in the order in which people read them.
 var States = []State{Pending, Offered, Received, Downloading, Downloaded, Installing, Rebooting,
-	Confirmed, Skipped, Failed, Rejected, Silent, Withdrawn, Deregistered, Reverted}
+	Retrying, Confirmed, Skipped, Failed, Rejected, Silent, Withdrawn, Deregistered, Reverted}
 
 // Live reports whether an assignment in state s holds the device's slot: the manifest is retained for it.
 func (s State) Live() bool {
@@ -55,7 +56,7 @@ func (s State) Live() bool {
 
 // Settled reports whether an assignment in state s waits for nothing. A silent, failed or withdrawn device may still
 // come back; its campaign does not wait for it.
-func (s State) Settled() bool { return s != Pending && !s.Live() }
+func (s State) Settled() bool { return s != Pending && s != Retrying && !s.Live() }
 
 // Phase is where a campaign stands (DESIGN section 6).
 type Phase string
@@ -152,9 +153,10 @@ type Device struct {
 // Work is what one device has on its hands: at most one live manifest per component, the campaigns that wait for it,
 // and the latest assignments, so that a late report finds its own.
 type Work struct {
-	Live    []Live           // in the order of publication: the manifest topic shows the last
-	Waiting []ident.Campaign // at most MaxWaiting
-	Recent  []Live           // newest first, at most MaxRecent, live ones included
+	Live     []Live           // in the order of publication: the manifest topic shows the last
+	Waiting  []ident.Campaign // at most MaxWaiting
+	Recent   []Live           // newest first, at most MaxRecent, live ones included
+	Failures []Failure        // at most MaxFailures
 }
 
 // Bounds of Work. Recent drops its oldest entry that is not live; a campaign that would be one too many in Waiting skips
@@ -188,8 +190,9 @@ type Assignment struct {
 	Detail    string
 	Waiting   bool // pending, and the device is busy with another campaign
 	Offers    int
+	Retries   int       // how often a failure was tried again
 	NextOffer time.Time // when an unanswered offer is published again, if that is before Deadline; zero: not again
-	Deadline  time.Time // when a live state turns silent; zero: none
+	Deadline  time.Time // when a live state turns silent, or a failure is tried again; zero: none
 	Seq       uint64    // of the newest report
 	Boot      uint64    // from the newest report or hello that gave one
 	Bytes     uint64    // of the payload, as reported
@@ -211,6 +214,9 @@ type PathStep struct {
 
 // Due is when the engine must look at a without being told; zero means never.
 func (a Assignment) Due() time.Time {
+	if a.State == Retrying {
+		return a.Deadline
+	}
 	if !a.State.Live() {
 		return time.Time{}
 	}
@@ -244,6 +250,8 @@ type Policy struct {
 	Deadlines      map[State]time.Duration // one for each live state
 	Within         time.Duration
 	Rollout
+	Retry  Retry
+	Poison int // failures of the payload on a device after which it is not offered there; 0: no such rule
 }
 
 // Campaign is one manifest offered to a selection of devices under a policy.

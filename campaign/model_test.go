@@ -157,6 +157,9 @@ func (m *model) someReport(d string) {
 		"installed", "installed", "failed", "rejected", "levitating"}).Draw(rt, "word")
 	m.seq++
 	r := campaign.Report{Seq: m.seq, Manifest: man.Digest, State: word, Boot: rapid.Uint64Range(0, 9).Draw(rt, "boot")}
+	if word == "failed" {
+		r.Reason = rapid.SampledFrom([]string{"", "flash-error", "download-timeout", "battery-low"}).Draw(rt, "reason")
+	}
 	switch rapid.IntRange(0, 3).Draw(rt, "measured") {
 	case 0:
 		r.Installed = []campaign.Image{{Component: man.Component, Digest: man.Payload}}
@@ -207,6 +210,8 @@ func (m *model) someCampaign() {
 	p.SuccessPercent = float64(rapid.SampledFrom([]int{0, 50, 100}).Draw(rt, "success"))
 	p.FailurePercent = float64(rapid.SampledFrom([]int{40, 100}).Draw(rt, "failure"))
 	p.SilentPercent = float64(rapid.SampledFrom([]int{40, 100}).Draw(rt, "silent"))
+	p.Retry.Max = rapid.IntRange(0, 2).Draw(rt, "retries")
+	p.Poison = rapid.IntRange(1, 4).Draw(rt, "poison")
 	p.Deadlines[campaign.Offered] = 2 * time.Hour
 	p.Waves = []campaign.Wave{{Count: rapid.IntRange(1, 5).Draw(rt, "first")}, {Percent: 50}}
 	if rapid.Bool().Draw(rt, "short") {
@@ -386,7 +391,7 @@ func (m *model) inspectAssignment(k key, a campaign.Assignment) {
 	if a.State.Live() != slices.Contains(work.Live, slot) {
 		m.rt.Fatalf("%s is %s, slots %v", k.d, a.State, work.Live)
 	}
-	if a.State.Live() == a.Due().IsZero() {
+	if (a.State.Live() || a.State == campaign.Retrying) == a.Due().IsZero() {
 		m.rt.Fatalf("%s is %s and due %v", k.d, a.State, a.Due())
 	}
 	if a.Waiting {
@@ -398,10 +403,16 @@ func (m *model) inspectAssignment(k key, a campaign.Assignment) {
 	if len(a.Path) == 0 || a.Path[len(a.Path)-1].State != a.State || len(a.Path) > campaign.MaxPath {
 		m.rt.Fatalf("%s is %s, path %v", k.d, a.State, a.Path)
 	}
+	if retries := m.campaign(k.c).Policy.Retry.Max; a.Retries > retries || len(work.Failures) > campaign.MaxFailures {
+		m.rt.Fatalf("%s was tried again %d times of %d, failures %v", k.d, a.Retries, retries, work.Failures)
+	}
 	was, ok := m.last[k]
 	m.last[k] = a
 	if !ok {
 		return
+	}
+	if c := m.campaign(k.c); was.State == campaign.Pending && a.State == campaign.Offered && a.Offers == was.Offers+1 && c.Poisons(work) {
+		m.rt.Fatalf("%s was offered what had failed %d times", k.d, work.Failed(c.Payload))
 	}
 	final := []campaign.State{campaign.Failed, campaign.Rejected, campaign.Skipped, campaign.Deregistered}
 	if slices.Contains(final, was.State) && was.State != a.State {

@@ -83,7 +83,7 @@ func (k *desk) record(h *hands, c Campaign, a Assignment, r Report) error {
 	if e.Boot == 0 {
 		e.Boot = dev.Boot // a roll-back is a boot after this one
 	}
-	e = e.weigh(a, measured)
+	e = e.weigh(a, measured).orAgain(c, h, a)
 	if to, ok := Next(a.State, e.Trigger); ok && to.Live() && !a.State.Live() && (!c.running() || h.busy(a.Component)) {
 		e = Event{Seq: e.Seq, Bytes: e.Bytes, Boot: e.Boot} // recorded; it can't have the slot back
 	}

@@ -39,7 +39,7 @@ func (k *desk) put(h *hands) error {
 		return nil
 	}
 	w := h.Work
-	if len(w.Live)+len(w.Waiting)+len(w.Recent) == 0 {
+	if len(w.Live)+len(w.Waiting)+len(w.Recent)+len(w.Failures) == 0 {
 		w = Work{}
 	}
 	if err := k.tx.PutWork(k.t, h.device, w); err != nil {
@@ -65,6 +65,12 @@ func (k *desk) move(h *hands, a Assignment, e Event, deadlines map[State]time.Du
 		Campaign: a.Campaign, Device: a.Device, Wave: a.Wave, From: a.State, To: next.State, Reason: next.Reason, At: k.now,
 	})
 	k.touched(a.Campaign)
+	switch next.State {
+	case Failed, Retrying:
+		h.failed(a.Payload, next.Reason, k.now)
+	case Confirmed:
+		h.forgive(a.Payload)
+	}
 	switch {
 	case !a.State.Live() && next.State.Live():
 		h.take(next.slot())

@@ -29,6 +29,9 @@ const (
 	Changed    Trigger = "changed"     // measured: the component holds something else
 	Returned   Trigger = "returned"    // a silent device said hello
 
+	FailsForNow Trigger = "fails-for-now" // failed, and the policy tries it again
+	Again       Trigger = "again"         // the wait after such a failure is over
+
 	Offering   Trigger = "offer"
 	Skip       Trigger = "skip"
 	Overdue    Trigger = "overdue" // the deadline of a live state has passed
@@ -38,7 +41,7 @@ const (
 
 // Triggers lists every trigger in the order in which people read them.
 var Triggers = []Trigger{Offering, Skip, SaysReceived, SaysDeferred, SaysDownloading, SaysDownloaded, SaysInstalling,
-	SaysRebooting, SaysInstalled, SaysFailed, SaysRejected, Proven, HeldBefore, RolledBack, Changed, Returned, Overdue,
+	SaysRebooting, SaysInstalled, SaysFailed, SaysRejected, FailsForNow, Again, Proven, HeldBefore, RolledBack, Changed, Returned, Overdue,
 	Withdraw, Deregister}
 
 // Reasons that the server gives; devices give their own.
@@ -53,6 +56,7 @@ const (
 	ReasonImageChanged     = "image-changed"
 	ReasonDeadline         = "deadline"
 	ReasonTooLateToStop    = "too-late-to-stop"
+	ReasonPoisoned         = "poisoned" // the payload failed here too often
 )
 
 // words are the moves that a device's own words make, from every state in which it may be at work. Devices skip words
@@ -70,20 +74,24 @@ var words = map[Trigger]State{
 	Proven:          Confirmed,
 }
 
-var atWork = with(words, map[Trigger]State{Overdue: Silent, Withdraw: Withdrawn, Deregister: Deregistered})
+// heard is what moves an assignment of a device that speaks.
+var heard = with(words, map[Trigger]State{FailsForNow: Retrying})
+
+var atWork = with(heard, map[Trigger]State{Overdue: Silent, Withdraw: Withdrawn, Deregister: Deregistered})
 
 // transitions is the whole life of an assignment; testdata/transitions.golden shows it. Failed, Rejected, Skipped and
 // Deregistered have no row: nothing moves them.
 var transitions = map[State]map[Trigger]State{
 	// Words reach a pending assignment only after it was silent: before its first offer no report finds it.
-	Pending:     with(words, map[Trigger]State{Offering: Offered, Skip: Skipped, Withdraw: Withdrawn, Deregister: Deregistered}),
+	Pending:     with(heard, map[Trigger]State{Offering: Offered, Skip: Skipped, Withdraw: Withdrawn, Deregister: Deregistered}),
 	Offered:     with(atWork, map[Trigger]State{Offering: Offered, HeldBefore: Skipped}),
 	Received:    atWork,
 	Downloading: atWork,
 	Downloaded:  atWork,
 	Installing:  atWork,
 	Rebooting:   with(atWork, map[Trigger]State{RolledBack: Failed}),
-	Silent:      with(words, map[Trigger]State{Returned: Pending}),
+	Silent:      with(heard, map[Trigger]State{Returned: Pending}),
+	Retrying:    with(words, map[Trigger]State{Again: Pending, Withdraw: Withdrawn, Deregister: Deregistered}),
 	Withdrawn:   {Proven: Confirmed},
 	Confirmed:   {Changed: Reverted},
 	Reverted:    {Proven: Confirmed},
@@ -109,6 +117,7 @@ type Event struct {
 	Detail  string
 	Bytes   uint64
 	Boot    uint64
+	After   time.Duration // of FailsForNow: from the failure to the next try
 }
 
 // Apply returns a after e, and whether its state is another. It changes nothing that a shares. Whether e is newer than
@@ -137,6 +146,10 @@ func (a Assignment) Apply(e Event, now time.Time, deadlines map[State]time.Durat
 	if to.Live() {
 		// A device that speaks is not silent: each word gives its state the whole time again.
 		a.Deadline = now.Add(deadline(deadlines, to))
+	}
+	if to == Retrying {
+		a.Retries++
+		a.Deadline = now.Add(e.After)
 	}
 	if to != Pending {
 		a.Waiting = false

@@ -200,6 +200,18 @@ type (
 		Created   time.Time         `json:"created" cbor:"10,keyasint"`
 		User      string            `json:"user,omitempty" cbor:"11,keyasint,omitempty"`
 		Token     string            `json:"token,omitempty" cbor:"12,keyasint,omitempty"`
+		Failures  []FailureView     `json:"failures,omitempty" cbor:"17,keyasint,omitempty"` // payloads that failed here
+	}
+	// FailureView is a payload that failed on a device, and how often. A proof of it ends the count.
+	FailureView struct {
+		Payload ident.Digest `json:"payload" cbor:"1,keyasint"`
+		Count   int          `json:"count" cbor:"2,keyasint"`
+		Last    time.Time    `json:"last" cbor:"3,keyasint"`
+	}
+	// DeviceClear forgets that Payload failed on the device, or that any did, so that it may be offered there again.
+	DeviceClear struct {
+		Device  ident.Device `json:"device" cbor:"1,keyasint"`
+		Payload ident.Digest `json:"payload,omitzero" cbor:"2,keyasint,omitzero"`
 	}
 	// LiveView is a live assignment of a device.
 	LiveView struct {
@@ -254,6 +266,16 @@ type (
 		// WaveFailurePercent and WaveSilentPercent stop the campaign above it in any one wave; above 0 to 100 (never).
 		WaveFailurePercent float64 `json:"wave_failure_percent,omitempty" cbor:"16,keyasint,omitempty"`
 		WaveSilentPercent  float64 `json:"wave_silent_percent,omitempty" cbor:"17,keyasint,omitempty"`
+		Retry              Retry   `json:"retry,omitzero" cbor:"30,keyasint,omitzero"` // which failures are tried again (none)
+		// Poison is after how many failures of a payload on a device, in whatever campaign, it is not offered there (3).
+		Poison int `json:"poison,omitempty" cbor:"31,keyasint,omitempty"`
+	}
+	// Retry says which failures are tried again: those with one of Reasons (download-timeout, battery-low), at most Max times
+	// per device, After (5m) and up to half of it more after the failure. A rejection is never tried again.
+	Retry struct {
+		Max     int      `json:"max" cbor:"1,keyasint"` // 0 to 10
+		Reasons []Reason `json:"reasons,omitempty" cbor:"2,keyasint,omitempty"`
+		After   Duration `json:"after,omitempty" cbor:"3,keyasint,omitempty"`
 	}
 	// Wave is one group, by count or by percent of the selected devices; the last wave takes the rest whatever it says.
 	Wave struct {
@@ -321,6 +343,7 @@ type (
 		Updated  time.Time    `json:"updated" cbor:"11,keyasint"`
 		Deadline time.Time    `json:"deadline,omitzero" cbor:"12,keyasint,omitzero"`
 		Path     []StepView   `json:"path,omitempty" cbor:"13,keyasint,omitempty"`
+		Retries  int          `json:"retries,omitempty" cbor:"14,keyasint,omitempty"` // failures that were tried again
 	}
 	// StepView is one step of an assignment's path.
 	StepView struct {

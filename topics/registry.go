@@ -43,6 +43,7 @@ var Commands = []CommandSpec{
 	{"device", "list", byReader, false, "Lists devices.", Page{}, List[DeviceView]{}},
 	{"device", "get", byReader, false, "Shows one device.", DeviceGet{}, DeviceView{}},
 	{"device", "why", byReader, false, "Says why a device is not updated.", DeviceWhy{}, DeviceAnswer{}},
+	{"device", "clear", byOperator, true, "Forgets that payloads failed on a device, so that they may be offered again.", DeviceClear{}, DeviceView{}},
 	{"campaign", "create", byOperator, true, "Creates a draft: a manifest, a selection and a policy.", CampaignCreate{}, CampaignView{}},
 	{"campaign", "update", byOperator, true, "Edits a draft; after the start, its description.", CampaignUpdate{}, CampaignView{}},
 	{"campaign", "list", byReader, false, "Lists campaigns.", Page{}, List[CampaignView]{}},

@@ -206,6 +206,7 @@ func (f *faults) policy(p Policy) {
 	f.percent(p.SilentPercent, "/policy/silent_percent")
 	f.span(p.Within, "/policy/within")
 	f.rollout(p)
+	f.retry(p)
 	f.span(p.Deadlines.Offered, "/policy/deadlines/offered")
 	f.span(p.Deadlines.Received, "/policy/deadlines/received")
 	f.span(p.Deadlines.Downloading, "/policy/deadlines/downloading")

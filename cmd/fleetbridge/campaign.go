@@ -34,6 +34,7 @@ type campaignFlags struct {
 	deadline                    []string
 	within                      time.Duration
 	rollout                     rolloutFlags
+	retry                       retryFlags
 }
 
 func campaignCreate(a *app) *cobra.Command {
@@ -70,6 +71,7 @@ func (m *campaignFlags) flags(c *cobra.Command) {
 	f.StringArrayVar(&m.deadline, "deadline", nil, "state=duration after which a device counts as silent, may be repeated: offered=1h")
 	f.DurationVar(&m.within, "within", 0, "end the campaign so long after its start")
 	m.rollout.register(f)
+	m.retry.add(c)
 }
 
 // request is the campaign that the flags, or the file, describe.
@@ -144,6 +146,7 @@ func (m campaignFlags) policy() (topics.Policy, error) {
 			return p, usagef("--deadline %s: %w", state, err)
 		}
 	}
+	m.retry.into(&p)
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 func deviceCommand(a *app) *cobra.Command {
-	return group("device", "The registry of devices", deviceAdd(a), deviceList(a), deviceShow(a), deviceWhy(a))
+	return group("device", "The registry of devices", deviceAdd(a), deviceList(a), deviceShow(a), deviceWhy(a), deviceClear(a))
 }
 
 // model is the pair of flags that say what a device, or a manifest's target, is.
@@ -111,6 +112,9 @@ func (a *app) printDevice(v topics.DeviceView) error {
 	}
 	for _, i := range v.Installed {
 		rows = append(rows, row{"installed " + i.Component, strings.TrimSpace(i.Digest.String() + " " + i.Version)})
+	}
+	for _, f := range v.Failures {
+		rows = append(rows, row{"failed " + short(f.Payload), fmt.Sprintf("%d times, last %s", f.Count, when(f.Last))})
 	}
 	return a.printOne(v, rows...)
 }

@@ -33,6 +33,7 @@ type assignmentRecord struct {
 	Reports   uint64       `cbor:"18,keyasint,omitempty"`
 	Updated   stamp        `cbor:"19,keyasint,omitempty"`
 	Path      []stepRecord `cbor:"20,keyasint,omitempty"`
+	Retries   int          `cbor:"40,keyasint,omitempty"`
 }
 
 func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
@@ -56,6 +57,7 @@ func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
 		Bytes:     a.Bytes,
 		Reports:   a.Reports,
 		Updated:   stampOf(a.Updated),
+		Retries:   a.Retries,
 	}
 	for _, s := range a.Path {
 		r.Path = append(r.Path, stepRecord{string(s.State), s.Reason, s.Seq, stampOf(s.At)})
@@ -85,6 +87,7 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 		Bytes:     r.Bytes,
 		Reports:   r.Reports,
 		Updated:   r.Updated.time(),
+		Retries:   r.Retries,
 	}
 	for _, s := range r.Path {
 		a.Path = append(a.Path, campaign.PathStep{

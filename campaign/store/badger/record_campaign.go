@@ -22,6 +22,14 @@ type policyRecord struct {
 	Deadlines      map[campaign.State]time.Duration `cbor:"7,keyasint,omitempty"` // nanoseconds
 	Within         time.Duration                    `cbor:"8,keyasint,omitempty"` // nanoseconds
 	rolloutRecord
+	Retry  retryRecord `cbor:"30,keyasint,omitzero"`
+	Poison int         `cbor:"31,keyasint,omitempty"`
+}
+
+type retryRecord struct {
+	Max     int           `cbor:"1,keyasint,omitempty"`
+	Reasons []string      `cbor:"2,keyasint,omitempty"`
+	After   time.Duration `cbor:"3,keyasint,omitempty"` // nanoseconds
 }
 
 func policyRecordOf(p campaign.Policy) policyRecord {
@@ -34,6 +42,8 @@ func policyRecordOf(p campaign.Policy) policyRecord {
 		Deadlines:      p.Deadlines,
 		Within:         p.Within,
 		rolloutRecord:  rolloutRecordOf(p.Rollout),
+		Retry:          retryRecord(p.Retry),
+		Poison:         p.Poison,
 	}
 	for _, w := range p.Waves {
 		r.Waves = append(r.Waves, waveRecord(w))
@@ -51,6 +61,8 @@ func (r policyRecord) domain() campaign.Policy {
 		Deadlines:      r.Deadlines,
 		Within:         r.Within,
 		Rollout:        r.rolloutRecord.domain(),
+		Retry:          campaign.Retry(r.Retry),
+		Poison:         r.Poison,
 	}
 	for _, w := range r.Waves {
 		p.Waves = append(p.Waves, campaign.Wave(w))

@@ -81,15 +81,25 @@ type liveRecord struct {
 
 // workRecord has no device: its key says which.
 type workRecord struct {
-	Live    []liveRecord `cbor:"1,keyasint,omitempty"`
-	Waiting []string     `cbor:"2,keyasint,omitempty"`
-	Recent  []liveRecord `cbor:"3,keyasint,omitempty"`
+	Live     []liveRecord    `cbor:"1,keyasint,omitempty"`
+	Waiting  []string        `cbor:"2,keyasint,omitempty"`
+	Recent   []liveRecord    `cbor:"3,keyasint,omitempty"`
+	Failures []failureRecord `cbor:"10,keyasint,omitempty"`
+}
+
+type failureRecord struct {
+	Payload []byte `cbor:"1,keyasint,omitempty"`
+	Count   int    `cbor:"2,keyasint,omitempty"`
+	Last    stamp  `cbor:"3,keyasint,omitempty"`
 }
 
 func workRecordOf(w campaign.Work) workRecord {
 	r := workRecord{Live: liveRecordsOf(w.Live), Recent: liveRecordsOf(w.Recent)}
 	for _, c := range w.Waiting {
 		r.Waiting = append(r.Waiting, c.String())
+	}
+	for _, f := range w.Failures {
+		r.Failures = append(r.Failures, failureRecord{digestBytes(f.Payload), f.Count, stampOf(f.Last)})
 	}
 	return r
 }
@@ -99,6 +109,9 @@ func (r workRecord) domain() (campaign.Work, error) {
 	w := campaign.Work{Live: p.lives(r.Live), Recent: p.lives(r.Recent)}
 	for _, c := range r.Waiting {
 		w.Waiting = append(w.Waiting, parsed(&p, ident.ParseCampaign, c))
+	}
+	for _, f := range r.Failures {
+		w.Failures = append(w.Failures, campaign.Failure{Payload: p.digest(f.Payload), Count: f.Count, Last: f.Last.time()})
 	}
 	return w, p.err
 }

@@ -138,7 +138,7 @@ func (t *tx) PutWork(tn ident.Tenant, d ident.Device, w campaign.Work) error {
 	if live := len(w.Live) > 0; live != (len(old.Live) > 0) {
 		t.index(keyOf(tn, kindLive).last(d.String()), live)
 	}
-	if len(w.Live)+len(w.Waiting)+len(w.Recent) > 0 {
+	if len(w.Live)+len(w.Waiting)+len(w.Recent)+len(w.Failures) > 0 {
 		return t.put(k, workRecordOf(w))
 	}
 	if there {

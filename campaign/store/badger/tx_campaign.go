@@ -34,6 +34,7 @@ func (t *tx) Campaign(tn ident.Tenant, id ident.Campaign) (campaign.Campaign, er
 	c.Selection.Labels = maps.Clone(c.Selection.Labels)
 	c.Policy.Waves = slices.Clone(c.Policy.Waves)
 	c.Policy.Deadlines = maps.Clone(c.Policy.Deadlines)
+	c.Policy.Retry.Reasons = slices.Clone(c.Policy.Retry.Reasons)
 	c.Bounds = slices.Clone(c.Bounds)
 	return c, nil
 }

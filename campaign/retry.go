@@ -1,0 +1,143 @@
+package campaign
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"fleetbridge/ident"
+)
+
+// Retry says which failures are tried again. The zero value tries nothing again.
+type Retry struct {
+	Max     int           // tries after the first one, per device
+	Reasons []string      // of failures that are tried again; none: TransientReasons
+	After   time.Duration // from a failure to the next try, plus up to half of it again, so that a fleet does not come back at once
+}
+
+// Defaults and bounds of retries and of the poison rule.
+const (
+	DefaultRetryAfter = 5 * time.Minute
+	DefaultPoison     = 3
+	MaxRetries        = 10
+	MaxPoison         = 1000
+	maxReasons        = 16
+)
+
+// TransientReasons are those that say nothing about the payload and pass by themselves. They are what a retry policy
+// takes where it names no reasons, and they never count as failures of a payload.
+func TransientReasons() []string { return []string{"download-timeout", "battery-low"} }
+
+func (r Retry) complete(bad *InvalidError) Retry {
+	if r.Max < 0 || r.Max > MaxRetries {
+		bad.add("/policy/retry/max", "want 0 to %d", MaxRetries)
+	}
+	if len(r.Reasons) > maxReasons {
+		bad.add("/policy/retry/reasons", "%d reasons, at most %d", len(r.Reasons), maxReasons)
+	}
+	if r.Max == 0 {
+		return r
+	}
+	if len(r.Reasons) == 0 {
+		r.Reasons = TransientReasons()
+	}
+	if r.After == 0 {
+		r.After = DefaultRetryAfter
+	}
+	for i, reason := range r.Reasons {
+		if reason == "" {
+			bad.add(fmt.Sprintf("/policy/retry/reasons/%d", i), "want a reason")
+		}
+	}
+	checkDuration(bad, "/policy/retry/after", r.After)
+	return r
+}
+
+// Failure counts how often a payload failed on a device, whatever the campaign. A proof of the payload deletes it.
+type Failure struct {
+	Payload ident.Digest
+	Count   int
+	Last    time.Time
+}
+
+// MaxFailures bounds Work.Failures. When there is no room, the one with the lowest count goes.
+const MaxFailures = 8
+
+// Failed is how often the payload failed on the device.
+func (w Work) Failed(payload ident.Digest) int {
+	i := slices.IndexFunc(w.Failures, func(f Failure) bool { return f.Payload == payload })
+	if i < 0 {
+		return 0
+	}
+	return w.Failures[i].Count
+}
+
+// Poisons says whether the payload of c failed on the device so often that c must not offer it.
+func (c Campaign) Poisons(w Work) bool {
+	return c.Policy.Poison > 0 && w.Failed(c.Payload) >= c.Policy.Poison
+}
+
+// failed counts a failure of a payload; for a reason that says nothing about the payload it does not.
+func (h *hands) failed(payload ident.Digest, reason string, now time.Time) {
+	if slices.Contains(TransientReasons(), reason) {
+		return
+	}
+	h.changed = true
+	list := slices.Clone(h.Failures)
+	i := slices.IndexFunc(list, func(f Failure) bool { return f.Payload == payload })
+	if i < 0 {
+		if len(list) == MaxFailures {
+			least := slices.MinFunc(list, func(a, b Failure) int { return a.Count - b.Count })
+			list = slices.DeleteFunc(list, func(f Failure) bool { return f == least })
+		}
+		list, i = append(list, Failure{Payload: payload}), len(list)
+	}
+	list[i].Count, list[i].Last = list[i].Count+1, now
+	h.Failures = list
+}
+
+// forgive deletes the failures of one payload, or of all if it is zero, and says whether there were any.
+func (h *hands) forgive(payload ident.Digest) bool {
+	kept := slices.DeleteFunc(slices.Clone(h.Failures), func(f Failure) bool { return payload.IsZero() || f.Payload == payload })
+	if len(kept) == len(h.Failures) {
+		return false
+	}
+	h.Failures, h.changed = kept, true
+	return true
+}
+
+// orAgain turns a failure into one that is tried again, where the campaign's policy and the device's history allow it.
+func (e Event) orAgain(c Campaign, h *hands, a Assignment) Event {
+	if e.Trigger != SaysFailed && e.Trigger != RolledBack {
+		return e
+	}
+	r := c.Policy.Retry
+	switch again := slices.Contains(r.Reasons, e.Reason); {
+	case again && a.State == Retrying:
+		e.Trigger = "" // the same failure, told again
+		return e
+	case !again || !c.running() || a.Retries >= r.Max:
+		return e
+	}
+	if n := h.Failed(a.Payload) + 1; c.Policy.Poison > 0 && n >= c.Policy.Poison && !slices.Contains(TransientReasons(), e.Reason) {
+		return e
+	}
+	e.Trigger = FailsForNow
+	e.After = r.After + time.Duration(mix(a.Order, uint64(a.Retries)+1<<32)%uint64(max(r.After/2, 1)))
+	return e
+}
+
+// ClearFailures forgets that a payload failed on device d, or that any did if it is zero, so that it may be offered again.
+// Nothing to forget is no error.
+func ClearFailures(tx Tx, t ident.Tenant, d ident.Device, payload ident.Digest) error {
+	if _, err := tx.Device(t, d); err != nil {
+		return missing(err, "device", d)
+	}
+	k := &desk{tx: tx, t: t}
+	h, err := k.hands(d)
+	if err != nil {
+		return err
+	}
+	h.forgive(payload)
+	return k.put(h)
+}

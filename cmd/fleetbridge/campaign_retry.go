@@ -1,0 +1,32 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleetbridge/topics"
+)
+
+// retryFlags are the flags of a policy that are about failures.
+type retryFlags struct {
+	max, poison int
+	reasons     []string
+	after       time.Duration
+}
+
+func (m *retryFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	f.IntVar(&m.max, "retry", 0, "how often a device's failure is tried again, 0 to 10")
+	f.StringSliceVar(&m.reasons, "retry-reason", nil, "reasons of failures that are tried again (default: the server's, download-timeout,battery-low)")
+	f.DurationVar(&m.after, "retry-after", 0, "wait from a failure to the next try (0: the server's default, 5m)")
+	f.IntVar(&m.poison, "poison", 0, "failures of the payload on a device after which it is not offered there (0: the server's default, 3)")
+}
+
+func (m *retryFlags) into(p *topics.Policy) {
+	p.Poison = m.poison
+	p.Retry = topics.Retry{Max: m.max, After: topics.Duration(m.after)}
+	for _, r := range m.reasons {
+		p.Retry.Reasons = append(p.Retry.Reasons, topics.Reason(r))
+	}
+}
