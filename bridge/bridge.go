@@ -56,11 +56,12 @@ type Bridge struct {
 	o         Options
 	manifests *manifestCache
 	turns     *turns
+	fetches   *turns // campaigns that wait for their devices to be found
 	progress  *progress
 	slots     *slots
 	stats     counters
 	events    chan event
-	troubles  map[job]trouble // campaigns whose last transactions failed; the engine's goroutine only
+	troubles  *troubles
 }
 
 // New returns a bridge that does nothing yet.
@@ -83,7 +84,7 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), progress: newProgress(), slots: newSlots(), troubles: map[job]trouble{}, events: make(chan event, eventQueue)}, nil
+	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), fetches: newTurns(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it
@@ -93,6 +94,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	if err == nil {
 		g, gctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return b.runEngine(gctx) })
+		g.Go(func() error { return b.runFetcher(gctx) })
 		g.Go(func() error { return b.runProgress(gctx) })
 		g.Go(func() error { return b.runEvents(gctx) })
 		g.Go(func() error { return b.keepHouse(gctx) })

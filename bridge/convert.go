@@ -42,11 +42,13 @@ func reportOf(r topics.Report) campaign.Report {
 }
 
 func selectionOf(s topics.Selection) campaign.Selection {
-	return campaign.Selection{Devices: s.Devices, Labels: s.Labels}
+	return campaign.Selection{Devices: s.Devices, Labels: s.Labels, Filter: s.Filter}
 }
 
-func selectionView(s campaign.Selection) topics.Selection {
-	return topics.Selection{Devices: s.Devices, Labels: s.Labels}
+// selectionView is what c selects by, and what came of it.
+func selectionView(c campaign.Campaign) topics.Selection {
+	s := c.Selection
+	return topics.Selection{Devices: s.Devices, Labels: s.Labels, Filter: s.Filter, Unjudged: c.Unjudged, Unjudgeable: c.Unjudgeable}
 }
 
 // policyOf starts from the domain's defaults: on the wire an absent percentage is not the same as 0.
@@ -119,7 +121,7 @@ func deadlinesOf(d topics.Deadlines) map[campaign.State]time.Duration {
 func campaignView(c campaign.Campaign, n campaign.Counts, now time.Time) topics.CampaignView {
 	return topics.CampaignView{
 		Campaign: c.ID, Description: c.Description, Manifest: c.Manifest, Payload: c.Payload, Size: c.Size,
-		Selection: selectionView(c.Selection), Policy: policyView(c.Policy),
+		Selection: selectionView(c), Policy: policyView(c.Policy),
 		State: string(c.Phase), Step: string(c.Step), Outcome: string(c.Outcome), Reason: c.Reason,
 		Revision: c.Revision, CreatedBy: c.CreatedBy, Created: c.Created, Started: c.Started, Active: c.ActiveAt,
 		Stopped: c.StoppedAt, Progress: progressOf(c, n, now), Released: released(c), GateMet: c.MetAt,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"fleetbridge/campaign"
@@ -37,19 +38,56 @@ func (b *Bridge) runEngine(ctx context.Context) error {
 	}
 }
 
-// advance does one slice of work on one campaign: commit, then publish. A crash between the two is mended by mend and by
-// the due index. The error is fatal.
-func (b *Bridge) advance(ctx context.Context, j job) error {
-	var (
-		res  campaign.Result
-		wake campaign.Wake
-	)
-	now := b.o.Now()
-	err := b.commit(ctx, func(tx campaign.Tx) error {
-		var err error
-		res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), b.troubles[j].slice())
-		return err
+// runFetcher finds the devices of campaigns that start, one campaign at a time, until ctx ends. It reads beside the
+// engine, because a registry of a million devices takes seconds.
+func (b *Bridge) runFetcher(ctx context.Context) error {
+	for {
+		j, err := b.fetches.next(ctx, b.o.Now)
+		if err != nil {
+			return nil // ctx has ended
+		}
+		if err := b.fetch(ctx, j); err != nil {
+			return err
+		}
+	}
+}
+
+// fetch finds one campaign's devices and commits its waves. The error is fatal.
+func (b *Bridge) fetch(ctx context.Context, j job) error {
+	return b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
+		var found campaign.Fetched
+		err = b.o.Store.View(ctx, func(r campaign.Reader) error {
+			var err error
+			found, err = campaign.Fetch(r, j.tenant, j.campaign)
+			return err
+		})
+		if err == nil {
+			err = b.commit(ctx, func(tx campaign.Tx) error {
+				var err error
+				res, wake, err = campaign.Freeze(tx, now, j.tenant, j.campaign, found)
+				return err
+			})
+		}
+		return res, wake, err
 	})
+}
+
+// advance does one slice of work on one campaign. The error is fatal.
+func (b *Bridge) advance(ctx context.Context, j job) error {
+	return b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
+		err = b.commit(ctx, func(tx campaign.Tx) error {
+			var err error
+			res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), b.troubles.slice(j))
+			return err
+		})
+		return res, wake, err
+	})
+}
+
+// step commits by do, then publishes. A crash between the two is mended by mend and by the due index. The error is fatal.
+func (b *Bridge) step(ctx context.Context, j job, do func(now time.Time) (campaign.Result, campaign.Wake, error)) error {
+	now := b.o.Now()
+	res, wake, err := do(now)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -61,16 +99,19 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 		return nil
 	default:
 		b.o.Logger.Error("campaign could not be advanced", "tenant", j.tenant, "campaign", j.campaign, "err", err)
-		b.troubles[j] = b.troubles[j].worse()
-		b.turns.want(j, now.Add(b.troubles[j].wait))
+		b.turns.want(j, now.Add(b.troubles.worse(j)))
 		b.progress.mark(j)
 		res.Campaigns = slices.DeleteFunc(res.Campaigns, func(c ident.Campaign) bool { return c == j.campaign }) // it has its turn
 		b.remind(ctx, j.tenant, res)
 		return nil
 	}
-	b.recovered(j)
+	if !wake.Fetch { // else the hard part is still to come
+		b.troubles.better(j)
+	}
 	b.announce(ctx, j.tenant, res)
 	switch {
+	case wake.Fetch:
+		b.fetches.want(j, now)
 	case wake.Again:
 		b.turns.want(j, now)
 	case !wake.At.IsZero():
@@ -89,21 +130,41 @@ type trouble struct {
 	halve int // how often sliceSize is halved: a slice may be more than one transaction holds
 }
 
-func (t trouble) slice() int { return max(sliceSize>>t.halve, 1) }
-
-func (t trouble) worse() trouble {
-	return trouble{min(max(2*t.wait, minRetry), maxRetry), min(t.halve+1, 8)}
+// troubles are those of all campaigns. Safe for concurrent use.
+type troubles struct {
+	mu sync.Mutex
+	of map[job]trouble
 }
 
-// recovered lets a campaign that failed before go on with slices that grow again.
-func (b *Bridge) recovered(j job) {
-	t, ok := b.troubles[j]
+func newTroubles() *troubles { return &troubles{of: map[job]trouble{}} }
+
+// slice is how many assignments the next transaction may move.
+func (t *troubles) slice(j job) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(sliceSize>>t.of[j].halve, 1)
+}
+
+// worse notes a failure and says how long to wait.
+func (t *troubles) worse(j job) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o := t.of[j]
+	t.of[j] = trouble{min(max(2*o.wait, minRetry), maxRetry), min(o.halve+1, 8)}
+	return t.of[j].wait
+}
+
+// better lets a campaign that failed before go on with slices that grow again.
+func (t *troubles) better(j job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o, ok := t.of[j]
 	switch {
 	case !ok:
-	case t.halve <= 1:
-		delete(b.troubles, j)
+	case o.halve <= 1:
+		delete(t.of, j)
 	default:
-		b.troubles[j] = trouble{halve: t.halve - 1}
+		t.of[j] = trouble{halve: o.halve - 1}
 	}
 }
 

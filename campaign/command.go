@@ -109,8 +109,11 @@ func (s Spec) complete() (Spec, error) {
 	if len(s.Selection.Labels) > MaxLabels {
 		bad.add("/selection/labels", "%d labels, at most %d", len(s.Selection.Labels), MaxLabels)
 	}
-	if len(s.Selection.Devices) > 0 && len(s.Selection.Labels) > 0 {
-		bad.add("/selection", "devices and labels, want one of them")
+	if len(s.Selection.Devices) > 0 && (len(s.Selection.Labels) > 0 || s.Selection.Filter != "") {
+		bad.add("/selection", "a list of devices stands alone, without labels and filter")
+	}
+	if _, err := compiled(s.Selection.Filter); err != nil {
+		bad.add("/selection/filter", "%v", err)
 	}
 	devices := slices.Clone(s.Selection.Devices)
 	slices.SortFunc(devices, func(a, b ident.Device) int { return cmp.Compare(a.String(), b.String()) })
@@ -118,7 +121,7 @@ func (s Spec) complete() (Spec, error) {
 	if len(devices) > 0 && devices[0].IsZero() {
 		bad.add("/selection/devices", "an empty identifier")
 	}
-	s.Selection = Selection{Devices: devices, Labels: maps.Clone(s.Selection.Labels)}
+	s.Selection.Devices, s.Selection.Labels = devices, maps.Clone(s.Selection.Labels)
 	return s, bad.err()
 }
 

@@ -18,6 +18,8 @@ type Checker func(Reader, firmware.Manifest) error
 type Wake struct {
 	Again bool      // there is more to do at once
 	At    time.Time // if not, the next moment at which time alone gives it work; zero: none
+	// Fetch says that the campaign waits for its caller to run Fetch in a View, and Freeze with what that found.
+	Fetch bool
 }
 
 // Advance does one slice of a campaign's work, at most about slice records of each kind. It goes by what the records
@@ -79,6 +81,9 @@ func (e *engine) close(was Campaign) (Result, Wake, error) {
 	}
 	if !e.c.Phase.Running() {
 		return e.res, Wake{}, nil
+	}
+	if e.c.Phase == Starting && e.c.Step == DeviceFetch {
+		return e.res, Wake{Fetch: true}, nil
 	}
 	switch {
 	case e.c.running():

@@ -156,7 +156,11 @@ func TestSelection(t *testing.T) {
 	}{
 		{"by vendor and class", campaign.Selection{}, []string{"a", "b"}, map[string]string{"has-it": campaign.ReasonAlreadyInstalled}},
 		{"by labels", campaign.Selection{Labels: map[string]string{"site": "x"}}, []string{"a"},
-			map[string]string{"alien": campaign.ReasonNotEligible, "has-it": campaign.ReasonAlreadyInstalled}},
+			map[string]string{"has-it": campaign.ReasonAlreadyInstalled}},
+		{"by filter", campaign.Selection{Filter: `labels.site == "x" && !(labels.floor == "")`}, []string{"a"}, map[string]string{}},
+		{"by short filter and labels", campaign.Selection{Filter: "floor in (1,2)", Labels: map[string]string{"site": "x"}}, []string{"a"}, map[string]string{}},
+		{"by labels that contradict", campaign.Selection{Filter: "site=y", Labels: map[string]string{"site": "x"}}, nil, map[string]string{}},
+		{"by facts", campaign.Selection{Filter: `facts.site == "x"`}, []string{"b"}, map[string]string{}},
 		{"by list", campaign.Selection{Devices: []ident.Device{device("nobody"), device("b"), device("b"), device("blank"), device("a")}}, []string{"a", "b"},
 			map[string]string{"blank": campaign.ReasonNotEligible, "nobody": campaign.ReasonNotRegistered}},
 	}

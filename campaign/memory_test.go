@@ -62,7 +62,7 @@ func get[K comparable, V any](m *memory, from map[K]V, k K, copied func(V) V) (V
 
 func copyDevice(d campaign.Device) campaign.Device {
 	d.Installed, d.Algs = slices.Clone(d.Installed), slices.Clone(d.Algs)
-	d.Facts, d.Labels = maps.Clone(d.Facts), maps.Clone(d.Labels)
+	d.Facts, d.Labels, d.Groups = maps.Clone(d.Facts), maps.Clone(d.Labels), slices.Clone(d.Groups)
 	return d
 }
 
@@ -175,6 +175,28 @@ func (m *memory) Devices(_ ident.Tenant, after ident.Device, limit int) ([]campa
 		out[i] = copyDevice(m.devices[id])
 	}
 	return out, m.fail
+}
+
+func (m *memory) Narrow(_ ident.Tenant, n campaign.Narrow, after ident.Device, limit int) (ids []ident.Device, next ident.Device, err error) {
+	looked := page(m.devices, after, limit)
+	for _, id := range looked {
+		d := m.devices[id]
+		in := d.Vendor == n.Vendor && d.Class == n.Class || n.Vendor == uuid.Nil && n.Class == uuid.Nil
+		for k, v := range n.Labels {
+			have, ok := d.Labels[k]
+			in = in && ok && have == v
+		}
+		for _, g := range n.Groups {
+			in = in && slices.Contains(d.Groups, g)
+		}
+		if in {
+			ids = append(ids, id)
+		}
+	}
+	if len(looked) == limit {
+		next = looked[limit-1]
+	}
+	return ids, next, m.fail
 }
 
 func (m *memory) Works(_ ident.Tenant, after ident.Device, limit int) ([]campaign.DeviceWork, error) {
@@ -375,6 +397,18 @@ func (w *world) advance(c ident.Campaign) campaign.Wake {
 	var wake campaign.Wake
 	w.update(func(tx campaign.Tx) (campaign.Result, error) {
 		res, wk, err := campaign.Advance(tx, w.now, acme, c, w.check, w.slice)
+		wake = wk
+		return res, err
+	})
+	if !wake.Fetch {
+		return wake
+	}
+	f, err := campaign.Fetch(w.m.clone(), acme, c)
+	if err != nil {
+		w.t.Fatalf("fetch: %v", err)
+	}
+	w.update(func(tx campaign.Tx) (campaign.Result, error) {
+		res, wk, err := campaign.Freeze(tx, w.now, acme, c, f)
 		wake = wk
 		return res, err
 	})

@@ -145,6 +145,7 @@ type Device struct {
 	Algs      []int64
 	Facts     map[string]string // labels from hello
 	Labels    map[string]string // set by operators
+	Groups    []string          // set by operators, sorted, each once
 	HelloSeq  uint64            // of the newest hello or report whose facts are kept here
 	LastSeen  time.Time         // zero before the first hello
 	Created   time.Time
@@ -226,11 +227,12 @@ func (a Assignment) Due() time.Time {
 	return a.Deadline
 }
 
-// Selection names the devices of a campaign: those listed, or all that carry Labels; with neither, every device whose
-// vendor and class are the manifest's.
+// Selection names the devices of a campaign: those listed, or, of the devices whose vendor and class are the manifest's,
+// all that carry Labels and pass the Filter.
 type Selection struct {
 	Devices []ident.Device
 	Labels  map[string]string
+	Filter  string // of package selector; "": all pass
 }
 
 // Wave is one group of a campaign: Percent of the selected devices or a Count of them.
@@ -274,6 +276,9 @@ type Campaign struct {
 	Seed        [16]byte     // keys the order of devices; drawn by the caller of Create
 	Bounds      []uint64     // wave i takes orders up to Bounds[i]; fixed by DeviceFetch
 	Cursor      ident.Device // DeviceCopy goes on after it
+	SelectAt    time.Time    // the moment that the filter is asked about while devices are frozen
+	Unjudged    uint64       // devices that DeviceFetch left out because the filter failed on them
+	Unjudgeable string       // why it failed on the first of them
 	Open        int          // the open wave, from 0
 	CreatedBy   string
 	StartedBy   string

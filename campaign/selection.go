@@ -18,16 +18,7 @@ func (e *engine) starting(check Checker) error {
 	case CheckingManifest:
 		return e.checkManifest(check)
 	case DeviceFetch:
-		orders, selected, err := fetch(e.tx, e.t, e.c)
-		if err != nil {
-			return err
-		}
-		if selected == 0 {
-			return e.c.end(e.now, Refused, "no device matches the selection")
-		}
-		e.c.Bounds, e.c.Cursor = bounds(e.c.Policy.Waves, orders), ident.Device{}
-		e.c.at(DeviceCopy)
-		return nil
+		return nil // too long for a transaction: see Fetch
 	case DeviceCopy:
 		done, err := enrol(&e.desk, &e.c, e.slice)
 		if err != nil || !done {
@@ -49,6 +40,7 @@ func (e *engine) checkManifest(check Checker) error {
 	}
 	switch {
 	case err == nil:
+		e.c.SelectAt = e.now
 		e.c.at(DeviceFetch)
 		return nil
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -56,9 +48,6 @@ func (e *engine) checkManifest(check Checker) error {
 	}
 	return e.c.end(e.now, Refused, "manifest check: "+err.Error())
 }
-
-// fetchPage is how many devices of the registry are read at a time.
-const fetchPage = 1000
 
 // order is a device's place in a campaign: a hash keyed by the campaign's seed, never 0. It depends on nothing else, so
 // whoever knows the seed knows the order, and nobody can place a device by choosing its name.
@@ -93,19 +82,6 @@ func (c Campaign) waveOf(order uint64) int {
 	return min(i, max(len(c.Bounds)-1, 0))
 }
 
-// selects says whether a registered device belongs to a campaign that lists no devices.
-func (c Campaign) selects(d Device) bool {
-	if len(c.Selection.Labels) == 0 {
-		return c.eligible(d)
-	}
-	for k, v := range c.Selection.Labels {
-		if have, ok := d.Labels[k]; !ok || have != v {
-			return false
-		}
-	}
-	return true
-}
-
 // eligible says whether the manifest is for devices such as d. One whose class is not known is not.
 func (c Campaign) eligible(d Device) bool { return d.Vendor == c.Vendor && d.Class == c.Class }
 
@@ -123,86 +99,24 @@ func image(list []Image, component string) (Image, bool) {
 	return list[i], true
 }
 
-// fetch reads the whole selection: how many devices it has, and, sorted, the orders of those that are to be offered the
-// manifest. The others are skipped, and a wave of skipped devices would be a canary that proves nothing.
-func fetch(r Reader, t ident.Tenant, c Campaign) (orders []uint64, selected int, err error) {
-	add := func(d Device) {
-		selected++
-		if c.whyNot(d) == "" {
-			orders = append(orders, order(c.Seed, d.ID))
-		}
-	}
-	for _, id := range c.Selection.Devices {
-		d, err := r.Device(t, id)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			selected++
-		case err != nil:
-			return nil, 0, fmt.Errorf("read device: %w", err)
-		default:
-			add(d)
-		}
-	}
-	for after, more := (ident.Device{}), len(c.Selection.Devices) == 0; more; {
-		page, err := r.Devices(t, after, fetchPage)
-		if err != nil {
-			return nil, 0, fmt.Errorf("list devices: %w", err)
-		}
-		for _, d := range page {
-			if c.selects(d) {
-				add(d)
-			}
-			after = d.ID
-		}
-		more = len(page) == fetchPage
-	}
-	slices.Sort(orders)
-	return orders, selected, nil
-}
-
 // enrol writes the assignments of the next devices after the cursor, at most limit of them looked at, and says whether
 // it came to the end. The cursor moves in the same commit, so a crash neither skips nor doubles a device.
 func enrol(k *desk, c *Campaign, limit int) (done bool, err error) {
-	if len(c.Selection.Devices) > 0 {
-		return enrolListed(k, c, limit)
-	}
-	page, err := k.tx.Devices(k.t, c.Cursor, limit)
+	page, err := c.Pick(k.tx, k.t, c.Cursor, limit, true)
 	if err != nil {
-		return false, fmt.Errorf("list devices: %w", err)
+		return false, err
 	}
-	for _, d := range page {
-		if c.selects(d) {
-			if err := k.enrolOne(*c, d.ID, c.whyNot(d)); err != nil {
-				return false, err
-			}
-		}
-		c.Cursor = d.ID
-	}
-	return len(page) < limit, nil
-}
-
-func enrolListed(k *desk, c *Campaign, limit int) (done bool, err error) {
-	list := c.Selection.Devices // sorted, each once
-	if !c.Cursor.IsZero() {
-		for len(list) > 0 && list[0].String() <= c.Cursor.String() {
-			list = list[1:]
-		}
-	}
-	for _, id := range list[:min(limit, len(list))] {
+	for _, p := range page.Picked {
 		why := ReasonNotRegistered
-		d, err := k.tx.Device(k.t, id)
-		switch {
-		case err == nil:
-			why = c.whyNot(d)
-		case !errors.Is(err, ErrNotFound):
-			return false, fmt.Errorf("read device: %w", err)
+		if p.Known {
+			why = c.whyNot(p.Device)
 		}
-		if err := k.enrolOne(*c, id, why); err != nil {
+		if err := k.enrolOne(*c, p.ID, why); err != nil {
 			return false, err
 		}
-		c.Cursor = id
 	}
-	return len(list) <= limit, nil
+	c.Cursor = page.Next
+	return c.Cursor.IsZero(), nil
 }
 
 // whyNot is the reason to skip d, "" if it is to be offered.

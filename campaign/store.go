@@ -54,6 +54,10 @@ type Reader interface {
 	Floor(t ident.Tenant, vendor, class uuid.UUID, component string) (Floor, error)
 	Device(ident.Tenant, ident.Device) (Device, error)
 	Devices(t ident.Tenant, after ident.Device, limit int) ([]Device, error)
+	// Narrow lists the devices of n by their identifier, from indexes alone: no device record is read. It looks at no
+	// more than limit entries of an index, so that fewer devices than limit do not mean the end; it goes on after next,
+	// which is zero at the end.
+	Narrow(t ident.Tenant, n Narrow, after ident.Device, limit int) (ids []ident.Device, next ident.Device, err error)
 	// Work returns the zero value for a device that has none.
 	Work(ident.Tenant, ident.Device) (Work, error)
 	// Works lists the devices that have a live assignment.
@@ -78,7 +82,8 @@ type Reader interface {
 }
 
 // Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier. PutAssignment
-// and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Counts and Running in the same commit.
+// and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Counts and Running in the same commit,
+// PutDevice those behind Narrow.
 type Tx interface {
 	Reader
 	PutTenant(Tenant) error
@@ -101,6 +106,15 @@ type Tx interface {
 type DeviceWork struct {
 	Device ident.Device
 	Work   Work
+}
+
+// Narrow is what the indexes of the registry know: the devices of one vendor and class that carry all Labels and are in
+// all Groups. With a zero Vendor and Class, of any.
+type Narrow struct {
+	Vendor uuid.UUID
+	Class  uuid.UUID
+	Labels map[string]string
+	Groups []string
 }
 
 // Place is where an assignment stands within its state; the zero value is before all.

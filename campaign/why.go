@@ -144,8 +144,9 @@ func (x *explainer) notPart(c Campaign) (code, detail string) {
 	switch {
 	case len(c.Selection.Devices) > 0 && !listed:
 		return WhyNotSelected, "the campaign lists its devices, and this is none of them"
-	case !listed && !c.selects(x.dev):
-		return WhyNotSelected, c.whyUnselected(x.dev)
+	}
+	if in, err := c.Selects(x.dev, x.now); !listed && !in {
+		return WhyNotSelected, c.whyUnselected(x.dev, err)
 	}
 	switch c.Phase {
 	case Draft:
@@ -158,8 +159,8 @@ func (x *explainer) notPart(c Campaign) (code, detail string) {
 	return WhyNotSelected, "the device was not registered, or did not match, when the campaign froze its devices"
 }
 
-// whyUnselected says which condition of a campaign without a list d does not meet.
-func (c Campaign) whyUnselected(d Device) string {
+// whyUnselected says which condition of a campaign without a list d does not meet; err is why its filter failed on d.
+func (c Campaign) whyUnselected(d Device, err error) string {
 	for _, k := range sortedKeys(c.Selection.Labels) {
 		if have, ok := d.Labels[k]; !ok {
 			return fmt.Sprintf("the device has no label %s; %q is wanted", k, c.Selection.Labels[k])
@@ -174,6 +175,10 @@ func (c Campaign) whyUnselected(d Device) string {
 		return fmt.Sprintf("the device's vendor is %s, the manifest's %s", d.Vendor, c.Vendor)
 	case d.Class != c.Class:
 		return fmt.Sprintf("the device's class is %s, the manifest's %s", d.Class, c.Class)
+	case err != nil:
+		return fmt.Sprintf("the filter can't tell: %v", err)
+	case c.Selection.Filter != "":
+		return "the device does not pass the filter " + c.Selection.Filter
 	}
 	return "the device does not match the selection"
 }

@@ -241,11 +241,16 @@ type (
 		Policy      *Policy        `json:"policy,omitempty" cbor:"5,keyasint,omitempty"`
 		IfRevision  uint64         `json:"if_revision,omitempty" cbor:"6,keyasint,omitempty"`
 	}
-	// Selection names devices: those listed, or all that carry the labels; with neither, every device whose vendor and
-	// class are the manifest's.
+	// Selection names devices: those listed, or, of the devices whose vendor and class are the manifest's, all that carry
+	// the labels and pass the filter.
 	Selection struct {
 		Devices []ident.Device    `json:"devices,omitempty" cbor:"1,keyasint,omitempty"` // at most 10,000
 		Labels  map[string]string `json:"labels,omitempty" cbor:"2,keyasint,omitempty"`
+		Filter  string            `json:"filter,omitempty" cbor:"3,keyasint,omitempty"` // see docs/selector.md
+		// Unjudged and Unjudgeable are told in replies: how many devices were left out because the filter failed on them,
+		// and why it failed on the first.
+		Unjudged    uint64 `json:"unjudged,omitempty" cbor:"4,keyasint,omitempty"`
+		Unjudgeable string `json:"unjudgeable,omitempty" cbor:"5,keyasint,omitempty"`
 	}
 	// Policy is how a campaign rolls out. Percentages are 0 to 100; what is absent takes the default in parentheses.
 	Policy struct {

@@ -143,7 +143,7 @@ func samples() []sample {
 		{"payload-append", topics.PayloadAppend{Digest: sampleDigest, Offset: 131072, Data: []byte("bytes")}},
 		{"device-add", topics.DeviceAdd{Device: sampleDevice, Labels: map[string]string{"site": "north"}, Credential: true}},
 		{"campaign-create", topics.CampaignCreate{Campaign: must(ident.ParseCampaign("spring")), Description: "1.4.0 for the north", Manifest: sampleSUIT,
-			Selection: topics.Selection{Labels: map[string]string{"site": "north"}},
+			Selection: topics.Selection{Labels: map[string]string{"site": "north"}, Filter: `version != "2.5.0"`},
 			Policy: topics.Policy{Waves: []topics.Wave{{Percent: 5}, {Percent: 25}, {Percent: 100}}, InFlight: 500, SuccessPercent: pct(95),
 				FailurePercent: pct(0), MinSample: 10, Deadlines: topics.Deadlines{Offered: topics.Duration(24 * time.Hour)}, Within: topics.Duration(7 * 24 * time.Hour)}}},
 		{"campaign-ref", topics.CampaignRef{Campaign: must(ident.ParseCampaign("spring")), IfRevision: 3}},

@@ -3,6 +3,7 @@ package topics
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"fleetbridge/ident"
 )
@@ -17,6 +18,7 @@ const (
 	MaxKey         = 4 << 10
 	MaxDevices     = 10_000 // named by one selection
 	MaxWaves       = 32
+	MaxFilter      = 4 << 10
 	MaxWithin      = 90 * 24 * time.Hour // of a campaign, and of each deadline
 )
 
@@ -187,9 +189,15 @@ func (r CampaignUpdate) Validate() error {
 
 func (f *faults) selection(s Selection) {
 	f.check(len(s.Devices) <= MaxDevices, "/selection/devices", "at most 10000")
-	f.check(len(s.Devices) == 0 || len(s.Labels) == 0, "/selection", "devices or labels, not both")
+	f.check(len(s.Devices) == 0 || len(s.Labels) == 0 && s.Filter == "", "/selection", "devices, or labels and a filter, not both")
+	f.filter(s.Filter, "/selection/filter")
 	unique(f, s.Devices, "/selection/devices")
 	f.labels(s.Labels, "/selection/labels")
+}
+
+// filter holds a filter to its size. Whether it is one is for who can compile it.
+func (f *faults) filter(s, pointer string) {
+	f.check(len(s) <= MaxFilter && utf8.ValidString(s), pointer, "at most 4096 bytes of text")
 }
 
 func (f *faults) policy(p Policy) {

@@ -209,6 +209,10 @@ func TestValidateRequests(t *testing.T) {
 		{"/manifest", func(r *topics.CampaignCreate) { r.Manifest = ident.Digest{} }},
 		{"/selection", func(r *topics.CampaignCreate) { r.Selection.Devices = []ident.Device{dev1} }},
 		{"/selection/devices/1", func(r *topics.CampaignCreate) { r.Selection = topics.Selection{Devices: []ident.Device{dev1, dev1}} }},
+		{"/selection", func(r *topics.CampaignCreate) {
+			r.Selection = topics.Selection{Devices: []ident.Device{dev1}, Filter: "true"}
+		}},
+		{"/selection/filter", func(r *topics.CampaignCreate) { r.Selection.Filter = strings.Repeat("x", 4097) }},
 		{"/selection/labels", func(r *topics.CampaignCreate) { r.Selection = topics.Selection{Labels: manyLabels(17)} }},
 		{"/policy/waves", func(r *topics.CampaignCreate) {
 			r.Policy.Waves = slices.Repeat([]topics.Wave{{Count: 1}}, topics.MaxWaves+1)

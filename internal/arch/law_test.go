@@ -28,10 +28,11 @@ var law = map[string]rule{
 	"link":          {imports: []string{"topics", "ident"}, pure: true},
 	"link/linktest": {imports: []string{"link", "topics", "ident"}},
 	"campaign": {
-		imports: []string{"ident", "firmware", "firmware/suit", "firmware/cose"},
+		imports: []string{"ident", "firmware", "firmware/suit", "firmware/cose", "campaign/selector"},
 		tests:   []string{"campaign/store/badger"},
 		pure:    true,
 	},
+	"campaign/selector": {imports: []string{"ident"}, pure: true},
 	"campaign/store/badger": {
 		imports: []string{"campaign", "firmware", "firmware/suit", "firmware/cose", "ident"},
 		tests:   []string{"campaign/store/storetest"},
@@ -45,7 +46,7 @@ var law = map[string]rule{
 		tests:   []string{"link/linktest"},
 	},
 	"bridge": {
-		imports: []string{"link", "broker", "campaign", "firmware", "firmware/suit", "firmware/cose", "topics", "ident"},
+		imports: []string{"link", "broker", "campaign", "campaign/selector", "firmware", "firmware/suit", "firmware/cose", "topics", "ident"},
 		tests:   []string{"campaign/store/badger", "campaign/store/storetest"},
 	},
 	"simulator/lean":   {imports: []string{"topics", "ident"}},
@@ -67,6 +68,7 @@ var exclusive = map[string][]string{
 	"github.com/dgraph-io/badger/v4":  {"campaign/store/badger"},
 	"github.com/veraison/go-cose":     {"firmware/cose"},
 	"github.com/fxamacker/cbor/v2":    {"topics", "firmware/suit", "firmware/cose", "campaign/store/badger", "tests"},
+	"github.com/expr-lang/expr":       {"campaign/selector"},
 	"github.com/eclipse/paho.golang":  {"internal/client", "simulator", "tests"},
 	"github.com/coder/websocket":      {"broker", "internal/client", "tests"},
 	"github.com/pelletier/go-toml/v2": {"internal/config", "internal/spec"},

@@ -1,6 +1,8 @@
 package badger
 
 import (
+	"bytes"
+	"errors"
 	"runtime"
 
 	kv "github.com/dgraph-io/badger/v4"
@@ -26,6 +28,24 @@ func (s *Store) MeasureAlways() { s.space.every = 0 }
 // SetVersion writes a schema version.
 func (s *Store) SetVersion(v string) error {
 	return s.db.Update(func(txn *kv.Txn) error { return txn.Set(schemaKey, []byte(v)) })
+}
+
+// Downgrade makes the store one of schema version 1, which had no indexes of the registry.
+func (s *Store) Downgrade() error {
+	err := s.db.Update(func(txn *kv.Txn) error {
+		it := txn.NewIterator(kv.IteratorOptions{})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			k := it.Item().KeyCopy(nil)
+			if _, rest, _ := bytes.Cut(k, []byte{0}); len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel) {
+				if err := txn.Delete(k); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, s.SetVersion("1"))
 }
 
 // HardBytes is what one transaction holds.

@@ -19,6 +19,8 @@ const (
 	kindManifest   = 'm' // digest
 	kindFloor      = 'f' // vendor[16] class[16] component
 	kindDevice     = 'd' // device
+	kindClass      = 'C' // vendor[16] class[16] device: index of the devices
+	kindLabel      = 'L' // 'l' name 0 value 0 device, 'g' group 0 device: index of the devices
 	kindWork       = 'w' // device
 	kindLive       = 'l' // device: index of the works with a live assignment
 	kindCampaign   = 'c' // campaign

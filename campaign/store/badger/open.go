@@ -11,8 +11,9 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// schemaVersion is the version of keys and records. A store of a higher one is refused.
-const schemaVersion = 1
+// schemaVersion is the version of keys and records. A store of a higher one is refused, one of a lower one is upgraded.
+// Version 2 has the indexes of the registry.
+const schemaVersion = 2
 
 // schemaKey holds the schema version in decimal. No tenant's key starts with 0x00.
 var schemaKey = []byte("\x00schema")
@@ -54,9 +55,11 @@ func openDB(o Options, log *slog.Logger) (db *kv.DB, err error) {
 	return db, err
 }
 
-// checkVersion writes the schema version into an empty database and refuses one that this program can't read.
+// checkVersion writes the schema version into an empty database, upgrades an older one, and refuses one that this
+// program can't read.
 func checkVersion(db *kv.DB) error {
-	return db.Update(func(txn *kv.Txn) error {
+	version := schemaVersion
+	err := db.Update(func(txn *kv.Txn) error {
 		item, err := txn.Get(schemaKey)
 		if errors.Is(err, kv.ErrKeyNotFound) {
 			if !empty(txn) {
@@ -72,9 +75,14 @@ func checkVersion(db *kv.DB) error {
 			if err != nil || n < 1 || n > schemaVersion {
 				return fmt.Errorf("%w: it has %q, this program reads up to %d", ErrVersion, v, schemaVersion)
 			}
+			version = n
 			return nil
 		})
 	})
+	if err == nil && version < schemaVersion {
+		err = upgrade(db)
+	}
+	return err
 }
 
 func empty(txn *kv.Txn) bool {

@@ -99,7 +99,11 @@ type campaignRecord struct {
 	StoppingAt  stamp             `cbor:"26,keyasint,omitempty"`
 	StoppedAt   stamp             `cbor:"27,keyasint,omitempty"`
 	paceRecord
-	StoppedBy string `cbor:"60,keyasint,omitempty"`
+	StoppedBy   string `cbor:"60,keyasint,omitempty"`
+	SelectAt    stamp  `cbor:"40,keyasint,omitempty"`
+	Unjudged    uint64 `cbor:"41,keyasint,omitempty"`
+	Unjudgeable string `cbor:"42,keyasint,omitempty"`
+	Filter      string `cbor:"43,keyasint,omitempty"` // of the selection
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -132,6 +136,10 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		StoppedAt:   stampOf(c.StoppedAt),
 		paceRecord:  paceRecordOf(c.Pace),
 		StoppedBy:   c.StoppedBy,
+		SelectAt:    stampOf(c.SelectAt),
+		Unjudged:    c.Unjudged,
+		Unjudgeable: c.Unjudgeable,
+		Filter:      c.Selection.Filter,
 	}
 	for _, d := range c.Selection.Devices {
 		r.Devices = append(r.Devices, d.String())
@@ -150,7 +158,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		Component:   r.Component,
 		Payload:     p.digest(r.Payload),
 		Size:        r.Size,
-		Selection:   campaign.Selection{Labels: r.Labels},
+		Selection:   campaign.Selection{Labels: r.Labels, Filter: r.Filter},
 		Policy:      r.Policy.domain(),
 		Phase:       campaign.Phase(r.Phase),
 		Step:        campaign.Step(r.Step),
@@ -169,6 +177,9 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		StoppedAt:   r.StoppedAt.time(),
 		Pace:        r.paceRecord.domain(),
 		StoppedBy:   r.StoppedBy,
+		SelectAt:    r.SelectAt.time(),
+		Unjudged:    r.Unjudged,
+		Unjudgeable: r.Unjudgeable,
 	}
 	p.fixed(c.Seed[:], r.Seed)
 	for _, d := range r.Devices {

@@ -25,6 +25,7 @@ type deviceRecord struct {
 	HelloSeq  uint64            `cbor:"10,keyasint,omitempty"`
 	LastSeen  stamp             `cbor:"11,keyasint,omitempty"`
 	Created   stamp             `cbor:"12,keyasint,omitempty"`
+	Groups    []string          `cbor:"30,keyasint,omitempty"`
 }
 
 func deviceRecordOf(d campaign.Device) deviceRecord {
@@ -37,6 +38,7 @@ func deviceRecordOf(d campaign.Device) deviceRecord {
 		Algs:     d.Algs,
 		Facts:    d.Facts,
 		Labels:   d.Labels,
+		Groups:   d.Groups,
 		HelloSeq: d.HelloSeq,
 		LastSeen: stampOf(d.LastSeen),
 		Created:  stampOf(d.Created),
@@ -58,6 +60,7 @@ func (r deviceRecord) domain() (campaign.Device, error) {
 		Algs:     r.Algs,
 		Facts:    r.Facts,
 		Labels:   r.Labels,
+		Groups:   r.Groups,
 		HelloSeq: r.HelloSeq,
 		LastSeen: r.LastSeen.time(),
 		Created:  r.Created.time(),

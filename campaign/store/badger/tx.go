@@ -119,13 +119,6 @@ func (t *tx) PutFloor(tn ident.Tenant, vendor, class uuid.UUID, component string
 // maxComponent bounds a component in a key, in bytes.
 const maxComponent = 4096
 
-func (t *tx) PutDevice(tn ident.Tenant, v campaign.Device) error {
-	if err := t.named("device", tn, v.ID); err != nil {
-		return err
-	}
-	return t.put(keyOf(tn, kindDevice).last(v.ID.String()), deviceRecordOf(v))
-}
-
 func (t *tx) PutWork(tn ident.Tenant, d ident.Device, w campaign.Work) error {
 	if err := t.named("work", tn, d); err != nil {
 		return err

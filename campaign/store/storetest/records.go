@@ -80,6 +80,7 @@ func testRecords(t *testing.T, open Open) {
 	t.Run("floor", func(t *testing.T) { testFloors(t, open) })
 	t.Run("work", func(t *testing.T) { testWork(t, open) })
 	t.Run("reply", func(t *testing.T) { testReplies(t, open) })
+	t.Run("registry", func(t *testing.T) { testRegistry(t, open) })
 	t.Run("refused", func(t *testing.T) { testRefused(t, open) })
 }
 

@@ -1,0 +1,55 @@
+package badger_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"fleetbridge/campaign"
+	"fleetbridge/campaign/store/badger"
+	"fleetbridge/campaign/store/storetest"
+	"fleetbridge/ident"
+)
+
+// TestUpgrade: a store of the first schema gets its indexes when it is opened, and is of the newest schema then.
+func TestUpgrade(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, badger.Options{Dir: dir})
+	vendor := uuid.UUID{1}
+	err := s.Update(t.Context(), func(tx campaign.Tx) error {
+		if err := tx.PutTenant(campaign.Tenant{ID: acme}); err != nil {
+			return err
+		}
+		for i := range 100 {
+			d := campaign.Device{ID: device(t, fmt.Sprint(i)), Vendor: vendor, Labels: map[string]string{"ring": fmt.Sprint(i % 3)}, Groups: []string{"g"}}
+			if err := tx.PutDevice(acme, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Downgrade()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.View(t.Context(), storetest.Audit); err == nil {
+		t.Fatal("the older store has indexes: the test tests nothing")
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, badger.Options{Dir: dir})
+		err := s.View(t.Context(), func(r campaign.Reader) error {
+			ids, _, err := r.Narrow(acme, campaign.Narrow{Vendor: vendor, Labels: map[string]string{"ring": "1"}, Groups: []string{"g"}}, ident.Device{}, 1000)
+			if len(ids) != 33 {
+				t.Errorf("%d devices, want 33", len(ids))
+			}
+			return errors.Join(err, storetest.Audit(r))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
