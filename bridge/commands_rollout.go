@@ -41,15 +41,23 @@ func campaignNext(ctx context.Context, c *call, req topics.CampaignRef) (any, er
 }
 
 func rolloutOf(w topics.Policy) campaign.Rollout {
-	return campaign.Rollout{
+	r := campaign.Rollout{
 		Manual: w.Manual, Soak: time.Duration(w.Soak), StartAt: w.StartAt, EndAt: w.EndAt,
-		WaveFailurePercent: w.WaveFailurePercent, WaveSilentPercent: w.WaveSilentPercent,
+		WaveFailurePercent: w.WaveFailurePercent, WaveSilentPercent: w.WaveSilentPercent, Rate: campaign.Rate(w.Rate),
 	}
+	for _, v := range w.Windows {
+		r.Windows = append(r.Windows, campaign.Window{Cron: v.Cron, Duration: time.Duration(v.Duration), Zone: v.Zone})
+	}
+	return r
 }
 
 func showRollout(r campaign.Rollout, v *topics.Policy) {
 	v.Manual, v.Soak, v.StartAt, v.EndAt = r.Manual, topics.Duration(r.Soak), r.StartAt, r.EndAt
 	v.WaveFailurePercent, v.WaveSilentPercent = r.WaveFailurePercent, r.WaveSilentPercent
+	v.Rate = topics.Rate(r.Rate)
+	for _, w := range r.Windows {
+		v.Windows = append(v.Windows, topics.Window{Cron: w.Cron, Duration: topics.Duration(w.Duration), Zone: w.Zone})
+	}
 }
 
 // released is the last wave, from 1, that may open; 0 where waves need no release.

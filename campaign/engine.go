@@ -102,7 +102,7 @@ func (e *engine) close(was Campaign) (Result, Wake, error) {
 // active looks at what is due, judges, and offers, in this order: a threshold that was passed stops the campaign before
 // the next device is touched.
 func (e *engine) active() error {
-	if err := e.due(true, time.Time{}); err != nil {
+	if err := e.due(e.c.Policy.InWindow(e.now)); err != nil {
 		return err
 	}
 	exhausted, err := e.exhausted()
@@ -123,11 +123,8 @@ func (e *engine) active() error {
 	}
 	e.c.MetAt = d.Met
 	e.wake(d.At)
-	room := e.slice
-	if e.c.Policy.InFlight > 0 {
-		room = max(0, e.c.Policy.InFlight-int(n.Of(liveStates...)))
-	}
-	return e.offers(room, d.Hold)
+	e.c.mendRate(n.Of(Confirmed), e.now)
+	return e.offers(n, d.Hold)
 }
 
 // due repeats unanswered offers and gives up on devices whose deadline has passed. Where nothing may be offered, the
@@ -183,11 +180,12 @@ func (e *engine) exhausted() (bool, error) {
 	return len(next) == 0 || next[0].Wave != e.c.Open, nil
 }
 
-// offers offers the next devices of the open waves, at most room of them. hold is the step of a campaign that has none
-// to offer and waits for something else than reports.
-func (e *engine) offers(room int, hold Step) error {
+// offers offers the next devices of the open waves, as many as there is room for at counts n. hold is the step of a
+// campaign that has none to offer and waits for something else than reports.
+func (e *engine) offers(n Counts, hold Step) error {
+	room := e.c.room(n, e.now)
 	// One more than there is room for tells whether any is left; decoding more would cost the reports that wait.
-	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, min(e.slice, room+1))
+	list, err := e.tx.InState(e.t, e.c.ID, Pending, Place{}, min(e.slice, room.n+1))
 	if err != nil {
 		return fmt.Errorf("list pending: %w", err)
 	}
@@ -204,8 +202,9 @@ func (e *engine) offers(room int, hold Step) error {
 			step = rest
 			break
 		}
-		if room == 0 {
-			step = Publishing
+		if room.n == 0 {
+			step = room.step
+			e.wake(room.at)
 			break
 		}
 		offered, err := e.offer(a)
@@ -213,7 +212,8 @@ func (e *engine) offers(room int, hold Step) error {
 			return err
 		}
 		if offered {
-			room--
+			room.n--
+			e.c.spend(n.Of(Confirmed), e.now)
 		}
 		e.again = true
 	}

@@ -95,6 +95,7 @@ const (
 	Deploying        Step = "deploying"   // waiting for reports
 	Soaking          Step = "soaking"     // the open wave met its gate and must stay so for Policy.Soak
 	AwaitingRelease  Step = "awaitingrelease"
+	OutsideWindow    Step = "outsidewindow"
 	ManifestRemoved  Step = "manifestremoved"
 )
 

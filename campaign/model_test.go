@@ -59,6 +59,7 @@ func TestModel(t *testing.T) {
 			m.inspect()
 		}
 		m.finish()
+		m.inspectOffers()
 		for _, tr := range m.moves {
 			if !legal[[2]campaign.State{tr.From, tr.To}] {
 				rt.Fatalf("%s moved from %s to %s", tr.Device, tr.From, tr.To)
@@ -265,6 +266,12 @@ func (m *model) paced(p *campaign.Policy) {
 	if rapid.IntRange(0, 3).Draw(rt, "start at") == 0 {
 		p.StartAt = m.now.Add(5 * time.Hour)
 	}
+	if rapid.IntRange(0, 2).Draw(rt, "rated") == 0 {
+		p.Rate = campaign.Rate{PerMinute: rapid.Float64Range(0.02, 0.1).Draw(rt, "rate"), Factor: 2, Every: 1, Max: 0.2}
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "windows") == 0 {
+		p.Windows = []campaign.Window{{Cron: "0 2 * * *", Duration: 4 * time.Hour, Zone: "Europe/Berlin"}, {Cron: "30 14 * * 1-5", Duration: time.Hour, Zone: "UTC"}}
+	}
 	p.WaveFailurePercent = float64(rapid.SampledFrom([]int{0, 60}).Draw(rt, "wave failure"))
 }
 
@@ -346,6 +353,38 @@ func (m *model) finish() {
 		m.wakeTimers()
 	}
 	m.rt.Fatalf("campaigns do not end")
+}
+
+// inspectOffers holds each campaign to its rate and its windows, over all offers that were committed.
+func (m *model) inspectOffers() {
+	for _, tr := range m.moves {
+		if open, _ := m.campaign(tr.Campaign).Policy.InWindow(tr.At); tr.To == campaign.Offered && !open {
+			m.rt.Fatalf("%s was offered by %s outside its windows at %v", tr.Device, tr.Campaign, tr.At)
+		}
+	}
+	at := map[ident.Campaign][]time.Time{}
+	for k, a := range m.m.assignments {
+		for _, s := range a.Path {
+			if s.State == campaign.Offered {
+				at[k.c] = append(at[k.c], s.At)
+			}
+		}
+	}
+	for c, offers := range at {
+		rate := m.campaign(c).Policy.Rate
+		if rate.PerMinute == 0 {
+			continue
+		}
+		slices.SortFunc(offers, time.Time.Compare)
+		for i := range offers {
+			for j := i + 1; j < len(offers); j++ {
+				span := offers[j].Sub(offers[i]) + time.Second
+				if most := int(span.Minutes()*rate.Max) + 1; j-i+1 > most {
+					m.rt.Fatalf("%s offered %d devices within %v, at most %d at %g a minute", c, j-i+1, span, most, rate.Max)
+				}
+			}
+		}
+	}
 }
 
 // inspect checks every promise on the records as they stand.

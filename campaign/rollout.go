@@ -16,12 +16,15 @@ type Rollout struct {
 	// WaveFailurePercent and WaveSilentPercent stop the campaign when passed in any one wave; 0: no such threshold.
 	WaveFailurePercent float64
 	WaveSilentPercent  float64
+	Windows            []Window // offers go out only inside one of them; none: always
+	Rate               Rate
 }
 
 // Pace is how far a campaign has come by its Rollout.
 type Pace struct {
-	Released int       // the last wave, from 0, that may open under a manual policy
-	MetAt    time.Time // since when the open wave is done and meets its gate; zero: it does not
+	Released  int       // the last wave, from 0, that may open under a manual policy
+	MetAt     time.Time // since when the open wave is done and meets its gate; zero: it does not
+	PaidUntil time.Time // until when the rate is used up
 }
 
 // Bounds of the moments that a policy names.
@@ -42,6 +45,8 @@ func (r Rollout) check(bad *InvalidError) {
 	}
 	checkPercent(bad, "/policy/wave_failure_percent", r.WaveFailurePercent)
 	checkPercent(bad, "/policy/wave_silent_percent", r.WaveSilentPercent)
+	r.checkWindows(bad)
+	r.Rate.check(bad)
 }
 
 func checkMoment(bad *InvalidError, at string, t time.Time) {

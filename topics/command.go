@@ -265,9 +265,11 @@ type (
 		Within Duration `json:"within,omitempty" cbor:"8,keyasint,omitempty"`
 		// Manual keeps each wave after the first shut until campaign/next.
 		Manual  bool      `json:"manual,omitempty" cbor:"10,keyasint,omitempty"`
-		Soak    Duration  `json:"soak,omitempty" cbor:"11,keyasint,omitempty"`   // so long a wave must meet its gate before the next opens (0s)
-		StartAt time.Time `json:"start_at,omitzero" cbor:"12,keyasint,omitzero"` // started earlier, it is scheduled until then
-		EndAt   time.Time `json:"end_at,omitzero" cbor:"13,keyasint,omitzero"`   // expires then, if Within is not sooner
+		Soak    Duration  `json:"soak,omitempty" cbor:"11,keyasint,omitempty"`    // so long a wave must meet its gate before the next opens (0s)
+		StartAt time.Time `json:"start_at,omitzero" cbor:"12,keyasint,omitzero"`  // started earlier, it is scheduled until then
+		EndAt   time.Time `json:"end_at,omitzero" cbor:"13,keyasint,omitzero"`    // expires then, if Within is not sooner
+		Windows []Window  `json:"windows,omitempty" cbor:"14,keyasint,omitempty"` // offers go out only inside one of them (always)
+		Rate    Rate      `json:"rate,omitzero" cbor:"15,keyasint,omitzero"`      // offers per minute (no bound)
 		// WaveFailurePercent and WaveSilentPercent stop the campaign above it in any one wave; above 0 to 100 (never).
 		WaveFailurePercent float64 `json:"wave_failure_percent,omitempty" cbor:"16,keyasint,omitempty"`
 		WaveSilentPercent  float64 `json:"wave_silent_percent,omitempty" cbor:"17,keyasint,omitempty"`

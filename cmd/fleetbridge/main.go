@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // windows name IANA zones; not every machine has them
 )
 
 // env is the outside world as a command sees it, so that tests need no globals.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,8 @@ type rolloutFlags struct {
 	soak                    time.Duration
 	startAt, endAt          string
 	waveFailure, waveSilent float64
+	windows                 []string
+	rate                    topics.Rate
 }
 
 func (r *rolloutFlags) register(f *pflag.FlagSet) {
@@ -24,14 +27,46 @@ func (r *rolloutFlags) register(f *pflag.FlagSet) {
 	f.DurationVar(&r.soak, "soak", 0, "so long a wave must meet its gate before the next opens")
 	f.StringVar(&r.startAt, "start-at", "", "started earlier, the campaign is scheduled until then: 2026-12-01T02:00:00Z")
 	f.StringVar(&r.endAt, "end-at", "", "end the campaign then: 2026-12-08T02:00:00Z")
+	f.StringArrayVar(&r.windows, "window", nil, `offer only inside a window, may be repeated: "0 2 * * 1-5; 4h; Europe/Berlin" (cron; duration; zone)`)
+	f.Float64Var(&r.rate.PerMinute, "rate", 0, "offers per minute (0: no bound)")
+	f.Float64Var(&r.rate.Factor, "rate-factor", 0, "multiply the rate by it each time --rate-every more are confirmed")
+	f.IntVar(&r.rate.Every, "rate-every", 0, "confirmed devices per step of --rate-factor")
+	f.Float64Var(&r.rate.Max, "rate-max", 0, "offers per minute that --rate-factor does not pass")
 	f.Float64Var(&r.waveFailure, "wave-failure", 0, "percent failed in one wave that stops the campaign when passed (0: none)")
 	f.Float64Var(&r.waveSilent, "wave-silent", 0, "percent silent in one wave that stops the campaign when passed (0: none)")
+}
+
+// parseWindow parses "CRON; DURATION; ZONE"; without a zone it is UTC.
+func parseWindow(s string) (topics.Window, error) {
+	parts := strings.Split(s, ";")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	if len(parts) < 2 || len(parts) > 3 {
+		return topics.Window{}, usagef(`--window %q: want "CRON; DURATION; ZONE", such as "0 2 * * 1-5; 4h; Europe/Berlin"`, s)
+	}
+	w := topics.Window{Cron: parts[0]}
+	if err := w.Duration.UnmarshalText([]byte(parts[1])); err != nil {
+		return w, usagef("--window %q: %w", s, err)
+	}
+	if len(parts) == 3 {
+		w.Zone = parts[2]
+	}
+	return w, nil
 }
 
 // into puts what the flags say into p.
 func (r rolloutFlags) into(p *topics.Policy) error {
 	p.Manual, p.Soak = r.manual, topics.Duration(r.soak)
 	p.WaveFailurePercent, p.WaveSilentPercent = r.waveFailure, r.waveSilent
+	p.Rate = r.rate
+	for _, s := range r.windows {
+		w, err := parseWindow(s)
+		if err != nil {
+			return err
+		}
+		p.Windows = append(p.Windows, w)
+	}
 	for _, t := range []struct {
 		flag, text string
 		into       *time.Time

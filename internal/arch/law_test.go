@@ -76,6 +76,7 @@ var exclusive = map[string][]string{
 	"github.com/spf13/pflag":          {"cmd/fleetbridge"},
 	"github.com/jedib0t/go-pretty/v6": {"cmd/fleetbridge"},
 	"golang.org/x/term":               {"cmd/fleetbridge"},
+	"github.com/adhocore/gronx":       {"campaign"},
 	"golang.org/x/sync":               {"any"},
 	"golang.org/x/time":               {"broker", "bridge", "simulator"},
 	"github.com/google/uuid":          {"any"},
