@@ -115,7 +115,7 @@ func reportPage(req topics.CampaignReport, head campaign.Campaign, n campaign.Co
 	}
 	if req.Format != topics.ReportCSV {
 		for _, a := range list {
-			page.Items = append(page.Items, assignmentView(a))
+			page.Items = append(page.Items, assignmentView(head, a))
 		}
 		return page, nil
 	}

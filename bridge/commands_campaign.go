@@ -186,8 +186,9 @@ func campaignDevices(ctx context.Context, c *call, req topics.CampaignDevices) (
 	if state != "" && !slices.Contains(campaign.States, state) {
 		return nil, invalid("/state", "no state of an assignment")
 	}
-	exists := func(r campaign.Reader) error {
-		_, err := r.Campaign(c.tenant, req.Campaign)
+	var of campaign.Campaign
+	exists := func(r campaign.Reader) (err error) {
+		of, err = r.Campaign(c.tenant, req.Campaign)
 		return orMissing(err, "campaign", req.Campaign)
 	}
 	if state == "" || state == campaign.Pending {
@@ -201,7 +202,7 @@ func campaignDevices(ctx context.Context, c *call, req topics.CampaignDevices) (
 				return r.Assignments(c.tenant, req.Campaign, after, limit)
 			},
 			view: func(_ campaign.Reader, a campaign.Assignment) (topics.AssignmentView, bool, error) {
-				return assignmentView(a), state == "" || a.State == state, nil
+				return assignmentView(of, a), state == "" || a.State == state, nil
 			},
 		}.run(ctx, c, req.Page)
 	}
@@ -214,7 +215,7 @@ func campaignDevices(ctx context.Context, c *call, req topics.CampaignDevices) (
 			}
 			return r.InState(c.tenant, req.Campaign, state, after, limit)
 		},
-		view: plainly(assignmentView),
+		view: plainly(func(a campaign.Assignment) topics.AssignmentView { return assignmentView(of, a) }),
 	}.run(ctx, c, req.Page)
 }
 

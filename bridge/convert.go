@@ -77,6 +77,7 @@ func policyOf(w topics.Policy) campaign.Policy {
 	if w.Poison != 0 {
 		p.Poison = w.Poison
 	}
+	p.StopWithin = time.Duration(w.StopWithin)
 	maps.Copy(p.Deadlines, deadlinesOf(w.Deadlines))
 	p.Rollout = rolloutOf(w)
 	return p
@@ -96,7 +97,7 @@ func policyView(p campaign.Policy) topics.Policy {
 		},
 		Within: topics.Duration(p.Within),
 		Retry:  retryView(p.Retry),
-		Poison: p.Poison,
+		Poison: p.Poison, StopWithin: topics.Duration(p.StopWithin),
 	}
 	for _, w := range p.Waves {
 		v.Waves = append(v.Waves, topics.Wave{Percent: w.Percent, Count: w.Count})
@@ -124,7 +125,7 @@ func campaignView(c campaign.Campaign, n campaign.Counts, now time.Time) topics.
 		Selection: selectionView(c), Policy: policyView(c.Policy),
 		State: string(c.Phase), Step: string(c.Step), Outcome: string(c.Outcome), Reason: c.Reason,
 		Revision: c.Revision, CreatedBy: c.CreatedBy, Created: c.Created, Started: c.Started, Active: c.ActiveAt,
-		Stopped: c.StoppedAt, Progress: progressOf(c, n, now), Released: released(c), GateMet: c.MetAt,
+		Stopped: c.StoppedAt, Abandoned: c.Abandoned, Progress: progressOf(c, n, now), Released: released(c), GateMet: c.MetAt,
 		StartedBy: c.StartedBy, StoppedBy: c.StoppedBy,
 	}
 }
@@ -152,11 +153,11 @@ func eventOf(t campaign.Transition) topics.Event {
 		Wave: t.Wave + 1, At: t.At.UTC()}
 }
 
-func assignmentView(a campaign.Assignment) topics.AssignmentView {
+func assignmentView(c campaign.Campaign, a campaign.Assignment) topics.AssignmentView {
 	v := topics.AssignmentView{
 		Device: a.Device, Wave: a.Wave + 1, State: string(a.State), Reason: a.Reason, Detail: a.Detail, Waiting: a.Waiting,
 		Offers: a.Offers, Bytes: a.Bytes, Seq: a.Seq, Reports: a.Reports, Updated: a.Updated, Deadline: a.Deadline,
-		Retries: a.Retries,
+		Retries: a.Retries, Stop: string(c.StopAnswer(a)),
 	}
 	for _, s := range a.Path {
 		v.Path = append(v.Path, topics.StepView{State: string(s.State), Reason: s.Reason, Seq: s.Seq, At: s.At})

@@ -233,7 +233,7 @@ func TestConversionsAreTotal(t *testing.T) {
 		"campaign":   {campaignView(filled[campaign.Campaign](), counts, now), nil},
 		"progress":   {progressOf(filled[campaign.Campaign](), counts, now), nil},
 		"event":      {eventOf(filled[campaign.Transition]()), nil},
-		"assignment": {assignmentView(filled[campaign.Assignment]()), nil},
+		"assignment": {assignmentView(filled[campaign.Campaign](), filled[campaign.Assignment]()), nil},
 		"device":     {deviceView(filled[campaign.Device](), filled[campaign.Work](), true), []string{".User", ".Token"}}, // secrets: from device/add only
 		"manifest":   {manifestView(filled[firmware.Manifest]()), nil},
 		"payload":    {payloadView(filled[firmware.Payload]()), nil},

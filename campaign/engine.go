@@ -41,7 +41,7 @@ func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Chec
 	case Paused:
 		err = e.paused()
 	case Stopping:
-		err = e.stopping()
+		err = e.stop()
 	default:
 		return Result{}, Wake{}, nil
 	}

@@ -97,6 +97,7 @@ const (
 	AwaitingRelease  Step = "awaitingrelease"
 	OutsideWindow    Step = "outsidewindow"
 	ManifestRemoved  Step = "manifestremoved"
+	GivingUp         Step = "givingup" // stopping has taken too long: what can't be withdrawn is passed over
 )
 
 // Outcome says how a campaign ended.
@@ -253,8 +254,7 @@ type Policy struct {
 	Deadlines      map[State]time.Duration // one for each live state
 	Within         time.Duration
 	Rollout
-	Retry  Retry
-	Poison int // failures of the payload on a device after which it is not offered there; 0: no such rule
+	Recovery
 }
 
 // Campaign is one manifest offered to a selection of devices under a policy.
@@ -289,6 +289,7 @@ type Campaign struct {
 	ActiveAt    time.Time
 	StoppingAt  time.Time
 	StoppedAt   time.Time
+	Abandoned   int // devices that a stop could not withdraw from
 	Pace
 }
 

@@ -59,7 +59,7 @@ func PolicyDefaults() Policy {
 		MinSample:      DefaultMinSample,
 		Deadlines:      map[State]time.Duration{},
 		Within:         MaxWithin,
-		Poison:         DefaultPoison,
+		Recovery:       Recovery{Poison: DefaultPoison, StopWithin: DefaultStopWithin},
 	}
 	for _, s := range liveStates {
 		p.Deadlines[s] = DefaultDeadline
@@ -82,9 +82,6 @@ func (p Policy) Complete() (Policy, error) {
 	if p.Within == 0 {
 		p.Within = d.Within
 	}
-	if p.Poison == 0 {
-		p.Poison = d.Poison
-	}
 	maps.Copy(d.Deadlines, p.Deadlines)
 	for _, s := range liveStates {
 		if d.Deadlines[s] == 0 {
@@ -102,10 +99,7 @@ func (p Policy) Complete() (Policy, error) {
 	checkPercent(&bad, "/policy/silent_percent", p.SilentPercent)
 	checkDuration(&bad, "/policy/within", p.Within)
 	p.Rollout.check(&bad)
-	p.Retry = p.Retry.complete(&bad)
-	if p.Poison < 0 || p.Poison > MaxPoison {
-		bad.add("/policy/poison", "want 1 to %d", MaxPoison)
-	}
+	p.Recovery.complete(&bad)
 	for _, s := range slices.Sorted(maps.Keys(p.Deadlines)) {
 		if !s.Live() {
 			bad.add("/policy/deadlines/"+string(s), "not a state that has a deadline")

@@ -8,6 +8,27 @@ import (
 	"fleetbridge/ident"
 )
 
+// Recovery is the part of a policy that says what becomes of failures and of stops that get stuck.
+type Recovery struct {
+	Retry      Retry
+	Poison     int           // failures of the payload on a device after which it is not offered there; 0: no such rule
+	StopWithin time.Duration // after which a stop passes over what it can't withdraw; 0: DefaultStopWithin
+}
+
+func (r *Recovery) complete(bad *InvalidError) {
+	if r.Poison == 0 {
+		r.Poison = DefaultPoison
+	}
+	if r.StopWithin == 0 {
+		r.StopWithin = DefaultStopWithin
+	}
+	if r.Poison < 0 || r.Poison > MaxPoison {
+		bad.add("/policy/poison", "want 1 to %d", MaxPoison)
+	}
+	checkDuration(bad, "/policy/stop_within", r.StopWithin)
+	r.Retry = r.Retry.complete(bad)
+}
+
 // Retry says which failures are tried again. The zero value tries nothing again.
 type Retry struct {
 	Max     int           // tries after the first one, per device

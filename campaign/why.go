@@ -131,6 +131,9 @@ func (x *explainer) answer(c Campaign) (Answer, error) {
 		return out, x.pending(&out, c, a)
 	case a.State.Live():
 		x.live(&out, a)
+	case a.State == Retrying:
+		out.Code, out.Until = string(Retrying), a.Deadline
+		out.Detail = fmt.Sprintf("failed (%s), to be tried again, try %d of %d", a.Reason, a.Retries+1, c.Policy.Retry.Max+1)
 	default:
 		out.Code = string(a.State)
 		out.Detail = ended(a)
@@ -242,6 +245,9 @@ func ended(a Assignment) string {
 	text := a.Detail
 	if text == "" {
 		text = a.Reason
+	}
+	if a.Reason == ReasonPoisoned {
+		return "the payload failed here too often; `device clear` lets it be offered again"
 	}
 	switch a.State {
 	case Confirmed:

@@ -126,17 +126,7 @@ type (
 		Token     string            `json:"token,omitempty" cbor:"12,keyasint,omitempty"`
 		Failures  []FailureView     `json:"failures,omitempty" cbor:"17,keyasint,omitempty"` // payloads that failed here
 	}
-	// FailureView is a payload that failed on a device, and how often. A proof of it ends the count.
-	FailureView struct {
-		Payload ident.Digest `json:"payload" cbor:"1,keyasint"`
-		Count   int          `json:"count" cbor:"2,keyasint"`
-		Last    time.Time    `json:"last" cbor:"3,keyasint"`
-	}
-	// DeviceClear forgets that Payload failed on the device, or that any did, so that it may be offered there again.
-	DeviceClear struct {
-		Device  ident.Device `json:"device" cbor:"1,keyasint"`
-		Payload ident.Digest `json:"payload,omitzero" cbor:"2,keyasint,omitzero"`
-	}
+
 	// LiveView is a live assignment of a device.
 	LiveView struct {
 		Campaign  ident.Campaign `json:"campaign" cbor:"1,keyasint"`
@@ -200,14 +190,10 @@ type (
 		Retry              Retry   `json:"retry,omitzero" cbor:"30,keyasint,omitzero"` // which failures are tried again (none)
 		// Poison is after how many failures of a payload on a device, in whatever campaign, it is not offered there (3).
 		Poison int `json:"poison,omitempty" cbor:"31,keyasint,omitempty"`
+		// StopWithin is after how long a stop passes over devices that it can't withdraw from (10m).
+		StopWithin Duration `json:"stop_within,omitempty" cbor:"32,keyasint,omitempty"`
 	}
-	// Retry says which failures are tried again: those with one of Reasons (download-timeout, battery-low), at most Max times
-	// per device, After (5m) and up to half of it more after the failure. A rejection is never tried again.
-	Retry struct {
-		Max     int      `json:"max" cbor:"1,keyasint"` // 0 to 10
-		Reasons []Reason `json:"reasons,omitempty" cbor:"2,keyasint,omitempty"`
-		After   Duration `json:"after,omitempty" cbor:"3,keyasint,omitempty"`
-	}
+
 	// Wave is one group, by count or by percent of the selected devices; the last wave takes the rest whatever it says.
 	Wave struct {
 		Percent float64 `json:"percent,omitempty" cbor:"1,keyasint,omitempty"`
@@ -248,8 +234,9 @@ type (
 		Active      time.Time      `json:"active,omitzero" cbor:"16,keyasint,omitzero"`
 		Stopped     time.Time      `json:"stopped,omitzero" cbor:"17,keyasint,omitzero"`
 		Progress    Progress       `json:"progress" cbor:"18,keyasint"`
-		Released    int            `json:"released,omitempty" cbor:"20,keyasint,omitempty"` // the last wave, from 1, that may open under a manual policy
-		GateMet     time.Time      `json:"gate_met,omitzero" cbor:"21,keyasint,omitzero"`   // since when the open wave is done and meets its gate
+		Released    int            `json:"released,omitempty" cbor:"20,keyasint,omitempty"`  // the last wave, from 1, that may open under a manual policy
+		GateMet     time.Time      `json:"gate_met,omitzero" cbor:"21,keyasint,omitzero"`    // since when the open wave is done and meets its gate
+		Abandoned   int            `json:"abandoned,omitempty" cbor:"30,keyasint,omitempty"` // devices that a stop could not withdraw from
 		StartedBy   string         `json:"started_by,omitempty" cbor:"35,keyasint,omitempty"`
 		StoppedBy   string         `json:"stopped_by,omitempty" cbor:"36,keyasint,omitempty"` // absent: the server stopped it
 	}
@@ -275,6 +262,8 @@ type (
 		Deadline time.Time    `json:"deadline,omitzero" cbor:"12,keyasint,omitzero"`
 		Path     []StepView   `json:"path,omitempty" cbor:"13,keyasint,omitempty"`
 		Retries  int          `json:"retries,omitempty" cbor:"14,keyasint,omitempty"` // failures that were tried again
+		// Stop is what a stop of the campaign meant for the device: not-started, stopped, or too-late.
+		Stop string `json:"stop,omitempty" cbor:"15,keyasint,omitempty"`
 	}
 	// StepView is one step of an assignment's path.
 	StepView struct {

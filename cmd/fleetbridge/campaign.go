@@ -256,6 +256,7 @@ func campaignDevices(a *app) *cobra.Command {
 			column[view]{"wave", func(v view) string { return fmt.Sprint(v.Wave) }},
 			column[view]{"state", func(v view) string { return v.State }},
 			column[view]{"reason", func(v view) string { return v.Reason }},
+			column[view]{"stop", func(v view) string { return v.Stop }},
 			column[view]{"offers", func(v view) string { return fmt.Sprint(v.Offers) }},
 			column[view]{"reports", func(v view) string { return fmt.Sprint(v.Reports) }},
 			column[view]{"updated", func(v view) string { return when(v.Updated) }})

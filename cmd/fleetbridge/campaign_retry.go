@@ -12,7 +12,7 @@ import (
 type retryFlags struct {
 	max, poison int
 	reasons     []string
-	after       time.Duration
+	after, stop time.Duration
 }
 
 func (m *retryFlags) add(c *cobra.Command) {
@@ -21,10 +21,11 @@ func (m *retryFlags) add(c *cobra.Command) {
 	f.StringSliceVar(&m.reasons, "retry-reason", nil, "reasons of failures that are tried again (default: the server's, download-timeout,battery-low)")
 	f.DurationVar(&m.after, "retry-after", 0, "wait from a failure to the next try (0: the server's default, 5m)")
 	f.IntVar(&m.poison, "poison", 0, "failures of the payload on a device after which it is not offered there (0: the server's default, 3)")
+	f.DurationVar(&m.stop, "stop-within", 0, "after how long a stop passes over devices that it can't withdraw from (0: the server's default, 10m)")
 }
 
 func (m *retryFlags) into(p *topics.Policy) {
-	p.Poison = m.poison
+	p.Poison, p.StopWithin = m.poison, topics.Duration(m.stop)
 	p.Retry = topics.Retry{Max: m.max, After: topics.Duration(m.after)}
 	for _, r := range m.reasons {
 		p.Retry.Reasons = append(p.Retry.Reasons, topics.Reason(r))

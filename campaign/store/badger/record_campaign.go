@@ -24,6 +24,8 @@ type policyRecord struct {
 	rolloutRecord
 	Retry  retryRecord `cbor:"30,keyasint,omitzero"`
 	Poison int         `cbor:"31,keyasint,omitempty"`
+	// StopWithin is in nanoseconds.
+	StopWithin time.Duration `cbor:"32,keyasint,omitempty"`
 }
 
 type retryRecord struct {
@@ -44,6 +46,7 @@ func policyRecordOf(p campaign.Policy) policyRecord {
 		rolloutRecord:  rolloutRecordOf(p.Rollout),
 		Retry:          retryRecord(p.Retry),
 		Poison:         p.Poison,
+		StopWithin:     p.StopWithin,
 	}
 	for _, w := range p.Waves {
 		r.Waves = append(r.Waves, waveRecord(w))
@@ -61,8 +64,7 @@ func (r policyRecord) domain() campaign.Policy {
 		Deadlines:      r.Deadlines,
 		Within:         r.Within,
 		Rollout:        r.rolloutRecord.domain(),
-		Retry:          campaign.Retry(r.Retry),
-		Poison:         r.Poison,
+		Recovery:       campaign.Recovery{Retry: campaign.Retry(r.Retry), Poison: r.Poison, StopWithin: r.StopWithin},
 	}
 	for _, w := range r.Waves {
 		p.Waves = append(p.Waves, campaign.Wave(w))
@@ -104,6 +106,7 @@ type campaignRecord struct {
 	Unjudged    uint64 `cbor:"41,keyasint,omitempty"`
 	Unjudgeable string `cbor:"42,keyasint,omitempty"`
 	Filter      string `cbor:"43,keyasint,omitempty"` // of the selection
+	Abandoned   int    `cbor:"50,keyasint,omitempty"`
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -134,6 +137,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		ActiveAt:    stampOf(c.ActiveAt),
 		StoppingAt:  stampOf(c.StoppingAt),
 		StoppedAt:   stampOf(c.StoppedAt),
+		Abandoned:   c.Abandoned,
 		paceRecord:  paceRecordOf(c.Pace),
 		StoppedBy:   c.StoppedBy,
 		SelectAt:    stampOf(c.SelectAt),
@@ -175,6 +179,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		ActiveAt:    r.ActiveAt.time(),
 		StoppingAt:  r.StoppingAt.time(),
 		StoppedAt:   r.StoppedAt.time(),
+		Abandoned:   r.Abandoned,
 		Pace:        r.paceRecord.domain(),
 		StoppedBy:   r.StoppedBy,
 		SelectAt:    r.SelectAt.time(),
