@@ -20,6 +20,7 @@ type call struct {
 	tenant ident.Tenant // of by: what a command touches, unless an admin names another
 	spec   topics.CommandSpec
 	body   []byte
+	req    any // body, decoded
 	format topics.Format
 	now    time.Time
 	key    string // idempotency key; "" for none
@@ -44,6 +45,7 @@ func handle[Req topics.Validator](run func(ctx context.Context, c *call, req Req
 		if _, err := topics.DecodeRequest(c.body, any(&req).(topics.Validator)); err != nil {
 			return nil, err
 		}
+		c.req = req
 		return run(ctx, c, req)
 	}
 }
@@ -51,6 +53,8 @@ func handle[Req topics.Validator](run func(ctx context.Context, c *call, req Req
 // handlers is the registry: one entry for each of topics.Commands, which a test checks both ways.
 var handlers = map[[2]string]handler{
 	{"server", "info"}:       handle(serverInfo),
+	{"audit", "list"}:        handle(auditList),
+	{"audit", "verify"}:      handle(auditVerify),
 	{"tenant", "add"}:        handle(tenantAdd),
 	{"tenant", "list"}:       handle(tenantList),
 	{"credential", "add"}:    handle(credentialAdd),
@@ -81,6 +85,7 @@ var handlers = map[[2]string]handler{
 	{"campaign", "resume"}:   handle(campaignResume),
 	{"campaign", "next"}:     handle(campaignNext),
 	{"campaign", "devices"}:  handle(campaignDevices),
+	{"campaign", "events"}:   handle(campaignEvents),
 	{"campaign", "report"}:   handle(campaignReport),
 }
 
@@ -248,7 +253,7 @@ func (c *call) mutate(ctx context.Context, fn func(campaign.Tx) (any, campaign.R
 			reply = rawReply(stored)
 			return err
 		}
-		if reply, res, err = fn(tx); err != nil {
+		if reply, res, err = c.audited(tx, fn); err != nil {
 			return err
 		}
 		return box.put(tx, reply)

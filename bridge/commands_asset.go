@@ -30,7 +30,10 @@ func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, e
 		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
 			return fmt.Errorf("read payload: %w", err)
 		}
-		return tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
+		_, _, err = c.audited(tx, func(tx campaign.Tx) (any, campaign.Result, error) {
+			return nil, campaign.Result{}, tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err

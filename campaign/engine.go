@@ -75,6 +75,9 @@ func (e *engine) close(was Campaign) (Result, Wake, error) {
 			return Result{}, Wake{}, fmt.Errorf("write campaign: %w", err)
 		}
 	}
+	if err := e.journal(was); err != nil {
+		return Result{}, Wake{}, err
+	}
 	if moved {
 		e.touched(e.c.ID)
 		e.again = true

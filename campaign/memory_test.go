@@ -31,6 +31,7 @@ type memory struct {
 	works       map[ident.Device]campaign.Work
 	campaigns   map[ident.Campaign]campaign.Campaign
 	assignments map[key]campaign.Assignment
+	audits      []campaign.AuditEntry
 	fail        error // what every read answers, if set
 	writes      int
 }

@@ -77,6 +77,12 @@ type Reader interface {
 	NextDue(ident.Tenant, ident.Campaign) (time.Time, error)
 	// Counts returns the zero value for a campaign without assignments.
 	Counts(ident.Tenant, ident.Campaign) (Counts, error)
+	// AuditHead is the last entry of a tenant's audit log; zero if there is none.
+	AuditHead(ident.Tenant) (AuditEntry, error)
+	// Audits lists entries by number.
+	Audits(t ident.Tenant, after uint64, limit int) ([]AuditEntry, error)
+	// CampaignAudits lists those about one campaign.
+	CampaignAudits(t ident.Tenant, c ident.Campaign, after uint64, limit int) ([]AuditEntry, error)
 	// Reply finds the stored reply to a principal's command; ErrNotFound also when it has expired at now.
 	Reply(t ident.Tenant, n ident.Name, key string, now time.Time) (StoredReply, error)
 }
@@ -97,6 +103,8 @@ type Tx interface {
 	PutWork(ident.Tenant, ident.Device, Work) error
 	PutCampaign(ident.Tenant, Campaign) error
 	PutAssignment(ident.Tenant, Assignment) error
+	// PutAudit appends: the number must be the one after the head's, and no entry is ever replaced.
+	PutAudit(ident.Tenant, AuditEntry) error
 	PutReply(t ident.Tenant, n ident.Name, key string, r StoredReply) error
 	// ExpireReplies deletes at most limit replies of a tenant that have expired at now, and says how many.
 	ExpireReplies(t ident.Tenant, now time.Time, limit int) (int, error)

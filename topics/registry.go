@@ -24,6 +24,8 @@ var (
 // Commands is the command registry.
 var Commands = []CommandSpec{
 	{"server", "info", byEveryone, false, "Version, protocol and limits of the server.", None{}, ServerInfo{}},
+	{"audit", "list", byEveryone, false, "Lists the audit log of the tenant.", AuditList{}, List[AuditView]{}},
+	{"audit", "verify", byEveryone, false, "Checks the chain of the audit log.", AuditVerify{}, AuditVerified{}},
 	{"tenant", "add", byAdmin, true, "Creates a tenant; again with the same name is not an error.", TenantAdd{}, TenantView{}},
 	{"tenant", "list", byAdmin, false, "Lists tenants.", Page{}, List[TenantView]{}},
 	{"credential", "add", byCustodian, true, "Creates credentials; their tokens are in the reply and nowhere else.", CredentialAdd{}, CredentialIssued{}},
@@ -54,6 +56,7 @@ var Commands = []CommandSpec{
 	{"campaign", "resume", byOperator, true, "Lets a paused campaign go on.", CampaignRef{}, CampaignView{}},
 	{"campaign", "next", byOperator, true, "Releases the wave after the open one of a campaign with manual waves.", CampaignRef{}, CampaignView{}},
 	{"campaign", "devices", byReader, false, "Lists a campaign's assignments.", CampaignDevices{}, List[AssignmentView]{}},
+	{"campaign", "events", byReader, false, "Lists what happened to a campaign as a whole.", CampaignEvents{}, List[AuditView]{}},
 	{"campaign", "report", byReader, false, "The whole record of a campaign, page by page.", CampaignReport{}, CampaignReportPage{}},
 }
 

@@ -18,7 +18,7 @@ import (
 
 func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
-		campaignCreate(a), campaignUpdate(a), campaignList(a), campaignShow(a), campaignDevices(a), campaignReport(a),
+		campaignCreate(a), campaignUpdate(a), campaignList(a), campaignShow(a), campaignDevices(a), campaignReport(a), campaignEvents(a),
 		campaignStart(a), campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a),
 		campaignWatch(a), campaignWait(a),
 	)

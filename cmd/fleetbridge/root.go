@@ -79,7 +79,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		versionCommand(a), initCommand(a), serveCommand(a), demoCommand(a),
 		tenantCommand(a), credentialCommand(a), trustCommand(a), keyCommand(a), manifestCommand(a), payloadCommand(a),
-		deviceCommand(a), campaignCommand(a), simCommand(a),
+		deviceCommand(a), campaignCommand(a), simCommand(a), serverCommand(a),
 	)
 	return root
 }

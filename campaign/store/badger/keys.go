@@ -31,6 +31,7 @@ const (
 	kindCounts     = 'o' // campaign
 	kindReply      = 'y' // name 0 key
 	kindExpiry     = 'x' // nanos[8] name 0 key: index of the replies
+	kindAudit      = 'A' // see audit.go
 )
 
 // tenantPrefix starts the keys of the tenants themselves: the one directory that is not seen through a tenant.

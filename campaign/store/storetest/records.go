@@ -81,6 +81,7 @@ func testRecords(t *testing.T, open Open) {
 	t.Run("work", func(t *testing.T) { testWork(t, open) })
 	t.Run("reply", func(t *testing.T) { testReplies(t, open) })
 	t.Run("registry", func(t *testing.T) { testRegistry(t, open) })
+	t.Run("audit log", func(t *testing.T) { testAuditLog(t, open) })
 	t.Run("refused", func(t *testing.T) { testRefused(t, open) })
 }
 
