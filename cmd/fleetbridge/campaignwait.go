@@ -25,8 +25,8 @@ func campaignWait(a *app) *cobra.Command {
 			"succeeded, stopped    it has ended: well; in any way\n" +
 			"active, paused …      it is in that state, or (but for paused) past it\n" +
 			"wave:2                its second wave is open, or was\n" +
-			"confirmed:50          so many devices have confirmed the update; confirmed:10% of them"}
-	c.Flags().StringVar(&target, "for", "succeeded", "succeeded, stopped, a state, wave:N, confirmed:N or confirmed:N%")
+			"confirmed:50          so many devices are in that state now; confirmed:10% of all"}
+	c.Flags().StringVar(&target, "for", "succeeded", "succeeded, stopped, a campaign's state, wave:N, or a device's state: confirmed:N, confirmed:N%")
 	c.Flags().DurationVar(&within, "timeout", 0, "give up after so long (0: never)")
 	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
 		id, err := ident.ParseCampaign(args[0])
@@ -98,14 +98,15 @@ func parseGoal(s string) (goal, error) {
 			return nil, usagef("--for %q: want such as wave:2", s)
 		}
 		return ended(func(p topics.Progress) bool { return len(p.Waves) > 0 && ran(p) && p.Wave >= n }), nil
-	case "confirmed":
-		return parseConfirmed(s, value)
 	case string(campaign.Paused):
 		return ended(func(p topics.Progress) bool { return p.State == string(campaign.Paused) }), nil
 	}
+	if slices.Contains(campaign.States, campaign.State(kind)) {
+		return parseCount(s, campaign.State(kind), value)
+	}
 	i := slices.Index(life, campaign.Phase(s))
 	if i < 0 {
-		return nil, usagef("--for %q: succeeded, stopped, a state, wave:N, confirmed:N or confirmed:N%%", s)
+		return nil, usagef("--for %q: succeeded, stopped, a campaign's state, wave:N, or a device's state such as confirmed:N or confirmed:N%%", s)
 	}
 	return func(p topics.Progress) verdict {
 		if slices.Index(life, campaign.Phase(p.State)) >= i || p.State == string(campaign.Paused) && i <= slices.Index(life, campaign.Active) {
@@ -133,14 +134,14 @@ func ran(p topics.Progress) bool {
 	return !slices.Contains(life[:slices.Index(life, campaign.Active)], campaign.Phase(p.State))
 }
 
-func parseConfirmed(s, value string) (goal, error) {
+func parseCount(s string, state campaign.State, value string) (goal, error) {
 	number, percent := strings.CutSuffix(value, "%")
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || !(n > 0) || percent && n > 100 {
-		return nil, usagef("--for %q: want such as confirmed:50 or confirmed:10%%", s)
+		return nil, usagef("--for %q: want such as %s:50 or %s:10%%", s, state, state)
 	}
 	return ended(func(p topics.Progress) bool {
-		have, want := float64(p.Counts[string(campaign.Confirmed)]), n
+		have, want := float64(p.Counts[string(state)]), n
 		if percent {
 			want = n / 100 * float64(p.Total)
 		}

@@ -100,7 +100,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 	v := newVictim(t)
 	v.start()
-	s := &scenario{cl: v.dial(), name: "crash", devices: 300, seed: seed, size: 64 << 10, paho: 30,
+	s := &fleetSetup{cl: v.dial(), name: "crash", devices: 300, seed: seed, size: 64 << 10, paho: 30,
 		mix: simulator.Mix{simulator.PowerLoss: 5, simulator.Duplicate: 5, simulator.Late: 5, simulator.BadFlash: 1, simulator.Current: 1}}
 	if err := s.publish(t.Context()); err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func progressOf(t *testing.T, cl *client.Client, id ident.Campaign) topics.Progr
 }
 
 // checkEnd compares what the devices know with what the server has.
-func checkEnd(t *testing.T, s *scenario, f *simulator.Fleet, id ident.Campaign) {
+func checkEnd(t *testing.T, s *fleetSetup, f *simulator.Fleet, id ident.Campaign) {
 	t.Helper()
 	ledger := map[ident.Device]simulator.Entry{}
 	for _, e := range f.Ledger() { // first what devices know: the server may learn more while we look
@@ -213,7 +213,7 @@ func checkEnd(t *testing.T, s *scenario, f *simulator.Fleet, id ident.Campaign) 
 }
 
 // assignments lists a campaign's.
-func assignments(t *testing.T, s *scenario, id ident.Campaign) iter.Seq[topics.AssignmentView] {
+func assignments(t *testing.T, s *fleetSetup, id ident.Campaign) iter.Seq[topics.AssignmentView] {
 	return func(yield func(topics.AssignmentView) bool) {
 		for a, err := range client.List[topics.AssignmentView](t.Context(), s.cl, "campaign", "devices",
 			func(page topics.Page) any { return topics.CampaignDevices{Page: page, Campaign: id} }) {
@@ -228,7 +228,7 @@ func assignments(t *testing.T, s *scenario, id ident.Campaign) iter.Seq[topics.A
 }
 
 // checkRecorded compares, while the fleet is switched off, every device's acknowledged reports with the records.
-func checkRecorded(t *testing.T, s *scenario, f *simulator.Fleet, id ident.Campaign) {
+func checkRecorded(t *testing.T, s *fleetSetup, f *simulator.Fleet, id ident.Campaign) {
 	t.Helper()
 	records := map[ident.Device]topics.AssignmentView{}
 	for a := range assignments(t, s, id) {

@@ -93,7 +93,7 @@ func (a *app) demo(ctx context.Context, d demoFlags) (err error) {
 }
 
 // scenario reads the flags.
-func (d demoFlags) scenario() (*scenario, []topics.Wave, error) {
+func (d demoFlags) scenario() (*fleetSetup, []topics.Wave, error) {
 	size, err := parseSize(d.size)
 	if err != nil {
 		return nil, nil, err
@@ -109,7 +109,7 @@ func (d demoFlags) scenario() (*scenario, []topics.Wave, error) {
 	if d.devices < 1 || size < 1 {
 		return nil, nil, usagef("--devices and --payload-size must be at least 1")
 	}
-	return &scenario{name: fmt.Sprintf("demo-%d", d.seed), devices: d.devices, seed: d.seed, mix: mix, size: size, paho: 20}, waves, nil
+	return &fleetSetup{name: fmt.Sprintf("demo-%d", d.seed), devices: d.devices, seed: d.seed, mix: mix, size: size, paho: 20}, waves, nil
 }
 
 // openDemo makes a home on free ports and opens its server.
@@ -141,7 +141,7 @@ func openDemo(ctx context.Context, home string) (*server, client.Context, error)
 }
 
 // show is the demo's own part: everything that a backend service and a fleet do.
-func (a *app) show(ctx context.Context, s *scenario, op client.Context, waves []topics.Wave) error {
+func (a *app) show(ctx context.Context, s *fleetSetup, op client.Context, waves []topics.Wave) error {
 	start := time.Now()
 	cl, err := client.Dial(ctx, op)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"fleetbridge/topics"
 )
 
-// scenario is a fleet and the one update that it is to get, set up through the public commands.
-type scenario struct {
+// fleetSetup is a fleet and the one update that it is to get, set up through the public commands.
+type fleetSetup struct {
 	cl      *client.Client
 	name    string // prefix of everything that is made: campaign, devices, key, model
 	devices int
@@ -42,42 +42,57 @@ const (
 )
 
 // publish makes an ephemeral key, trusts it, and uploads a payload drawn from the seed with its signed manifest.
-func (s *scenario) publish(ctx context.Context) error {
-	s.vendor = firmware.VendorID(simVendor)
-	s.class = firmware.ClassID(s.vendor, s.name)
-	key, err := cose.GeneratePrivateKey(cose.P256, rand.Reader)
+func (s *fleetSetup) publish(ctx context.Context) error {
+	key, err := s.trustKey(ctx)
 	if err != nil {
 		return err
+	}
+	s.manifest, err = s.release(ctx, key, simVersion, s.seed, uint64(time.Now().Unix()))
+	return err
+}
+
+// trustKey makes the author's key, and a model of devices that trust it, as does the tenant.
+func (s *fleetSetup) trustKey(ctx context.Context) (key cose.PrivateKey, err error) {
+	s.vendor = firmware.VendorID(simVendor)
+	s.class = firmware.ClassID(s.vendor, s.name)
+	if key, err = cose.GeneratePrivateKey(cose.P256, rand.Reader); err != nil {
+		return key, err
 	}
 	id, err := ident.ParseKey(s.name + "-key")
 	if err != nil {
-		return err
+		return key, err
 	}
 	alg := cose.DefaultAlg(key.Public())
 	if s.anchor, err = firmware.NewAnchor(id, key.Public(), alg, time.Now()); err != nil {
-		return err
+		return key, err
 	}
 	if err := s.cl.Do(ctx, "trust", "add", topics.TrustAdd{ID: id, Key: key.Public().PEM(), Alg: alg.String()}, nil); err != nil {
-		return fmt.Errorf("add trust anchor: %w", err)
+		return key, fmt.Errorf("add trust anchor: %w", err)
 	}
-	payload := seededBytes(s.seed, s.size)
+	return key, nil
+}
+
+// release uploads a payload drawn from seed, and its signed manifest.
+func (s *fleetSetup) release(ctx context.Context, key cose.PrivateKey, version string, seed, sequence uint64) (topics.ManifestView, error) {
+	var v topics.ManifestView
+	payload := seededBytes(seed, s.size)
 	digest := ident.SumDigest(payload)
-	begin := topics.PayloadBegin{Digest: digest, Size: s.size, Name: s.name + " " + simVersion}
+	begin := topics.PayloadBegin{Digest: digest, Size: s.size, Name: s.name + " " + version}
 	if _, err := pushPayload(ctx, s.cl, bytes.NewReader(payload), begin, func(int64) {}); err != nil {
-		return fmt.Errorf("upload payload: %w", err)
+		return v, fmt.Errorf("upload payload: %w", err)
 	}
-	envelope, err := firmware.Create(firmware.Spec{Vendor: s.vendor, Class: s.class, Sequence: uint64(time.Now().Unix()),
-		Payload: digest, Size: s.size, Version: simVersion})
+	envelope, err := firmware.Create(firmware.Spec{Vendor: s.vendor, Class: s.class, Sequence: sequence,
+		Payload: digest, Size: s.size, Version: version})
 	if err != nil {
-		return err
+		return v, err
 	}
-	if envelope, err = firmware.Sign(envelope, key, alg, id, rand.Reader); err != nil {
-		return err
+	if envelope, err = firmware.Sign(envelope, key, s.anchor.Alg, s.anchor.ID, rand.Reader); err != nil {
+		return v, err
 	}
-	if err := s.cl.Do(ctx, "manifest", "create", topics.ManifestCreate{Envelope: envelope}, &s.manifest); err != nil {
-		return fmt.Errorf("upload manifest: %w", err)
+	if err := s.cl.Do(ctx, "manifest", "create", topics.ManifestCreate{Envelope: envelope}, &v); err != nil {
+		return v, fmt.Errorf("upload manifest: %w", err)
 	}
-	return nil
+	return v, nil
 }
 
 // seededBytes are n bytes that depend on the seed only.
@@ -93,7 +108,7 @@ func seededBytes(seed uint64, n int64) []byte {
 
 // provision makes a credential for every device. Devices that never connect are registered as well: nothing else would
 // tell the server that they are there.
-func (s *scenario) provision(ctx context.Context) ([]simulator.Identity, error) {
+func (s *fleetSetup) provision(ctx context.Context) ([]simulator.Identity, error) {
 	out := make([]simulator.Identity, 0, s.devices)
 	for from := 0; from < s.devices; from += batch {
 		req := topics.CredentialAdd{Role: topics.RoleDevice}
@@ -135,7 +150,7 @@ func provisionError(err error) error {
 	return fmt.Errorf("make credentials: %w", err)
 }
 
-func (s *scenario) register(ctx context.Context, d ident.Device) error {
+func (s *fleetSetup) register(ctx context.Context, d ident.Device) error {
 	if simulator.Plan(s.seed, s.cl.Tenant().String()+"/"+d.String(), s.mix).Kind != simulator.Absent {
 		return nil
 	}
@@ -146,7 +161,7 @@ func (s *scenario) register(ctx context.Context, d ident.Device) error {
 }
 
 // fleet makes the devices, switched off.
-func (s *scenario) fleet(server string, devices []simulator.Identity) (*simulator.Fleet, error) {
+func (s *fleetSetup) fleet(server string, devices []simulator.Identity) (*simulator.Fleet, error) {
 	return simulator.New(simulator.Config{
 		Server: server, Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
@@ -155,7 +170,7 @@ func (s *scenario) fleet(server string, devices []simulator.Identity) (*simulato
 }
 
 // campaign creates the campaign and starts it.
-func (s *scenario) campaign(ctx context.Context, p topics.Policy) (ident.Campaign, error) {
+func (s *fleetSetup) campaign(ctx context.Context, p topics.Policy) (ident.Campaign, error) {
 	id, err := ident.ParseCampaign(s.name)
 	if err != nil {
 		return id, err

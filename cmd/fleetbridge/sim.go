@@ -29,10 +29,12 @@ type simFlags struct {
 	silent, keep       time.Duration
 	campaign, key      string
 	pid                int
+	script             string
+	local              bool
 }
 
 func simCommand(a *app) *cobra.Command {
-	return group("sim", "Simulated devices against a running server", simRun(a))
+	return group("sim", "Simulated devices against a server", simRun(a), simScenarios(a))
 }
 
 func simRun(a *app) *cobra.Command {
@@ -41,7 +43,10 @@ func simRun(a *app) *cobra.Command {
 		Short: "Run a fleet of simulated devices through a campaign, and measure it",
 		Long: "run makes credentials for a fleet, connects it, and takes it through a campaign of its own (a key, a payload and a\n" +
 			"manifest are made for it) or through an existing one (--campaign, with the public key that its devices trust; a\n" +
-			"draft is started). With --for the devices only stay connected. Exit 7 if the campaign does not succeed."}
+			"draft is started). With --for the devices only stay connected. Exit 7 if the campaign does not succeed.\n\n" +
+			"With --scenario it runs one of the library (`sim scenarios` lists it) or a file of that form instead, and says how\n" +
+			"what happened compares with what the scenario expects. Exit 7 if anything is not as expected.\n\n" +
+			"With --local the server is one of its own, with fresh data on free ports, of which nothing is left."}
 	f := c.Flags()
 	f.IntVar(&m.devices, "devices", 100, "simulated devices")
 	f.Uint64Var(&m.seed, "seed", 1, "what goes wrong with which device")
@@ -55,20 +60,27 @@ func simRun(a *app) *cobra.Command {
 	f.StringVar(&m.key, "key", "", "public key that the devices trust, with --campaign")
 	f.DurationVar(&m.keep, "for", 0, "no campaign: stay connected for so long")
 	f.IntVar(&m.pid, "server-pid", 0, "process of the server on this machine, to measure its memory (Linux)")
-	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, _ []string) error { return a.sim(ctx, cl, m) })
+	f.StringVar(&m.script, "scenario", "", "run this scenario of the library, or file; of the other flags only --name and --local count")
+	f.BoolVar(&m.local, "local", false, "against a server of its own")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := a.untilInterrupted(cmd.Context())
+		defer cancel()
+		return orInterrupted(ctx, a.withServer(ctx, m.local, func(ctx context.Context, cl *client.Client, op client.Context) error {
+			if m.script != "" {
+				return a.playScenario(ctx, cl, op, m.script, m.name)
+			}
+			return a.sim(ctx, cl, op, m)
+		}))
+	}
 	return c
 }
 
-func (a *app) sim(ctx context.Context, cl *client.Client, m simFlags) error {
-	own, err := a.readContext()
-	if err != nil {
-		return err
-	}
+func (a *app) sim(ctx context.Context, cl *client.Client, own client.Context, m simFlags) error {
 	s, waves, err := m.scenario(cl)
 	if err != nil {
 		return err
 	}
-	run := simulation{scenario: s, server: own.Server, pid: m.pid, policy: simPolicy(waves, m.silent), hold: m.keep}
+	run := simulation{fleetSetup: s, server: own.Server, pid: m.pid, policy: simPolicy(waves, m.silent), hold: m.keep}
 	switch {
 	case m.keep > 0:
 		s.class = firmware.ClassID(firmware.VendorID(simVendor), s.name)
@@ -94,7 +106,7 @@ func (a *app) sim(ctx context.Context, cl *client.Client, m simFlags) error {
 	return nil
 }
 
-func (m simFlags) scenario(cl *client.Client) (*scenario, []topics.Wave, error) {
+func (m simFlags) scenario(cl *client.Client) (*fleetSetup, []topics.Wave, error) {
 	d := demoFlags{devices: m.devices, seed: m.seed, size: m.size, waves: m.waves, faults: m.faults}
 	s, waves, err := d.scenario()
 	if err != nil {
@@ -111,7 +123,7 @@ func (m simFlags) scenario(cl *client.Client) (*scenario, []topics.Wave, error) 
 }
 
 // join reads of an existing campaign what its devices must be.
-func (s *scenario) join(ctx context.Context, id, keyFile string) (ident.Campaign, error) {
+func (s *fleetSetup) join(ctx context.Context, id, keyFile string) (ident.Campaign, error) {
 	v, err := campaignDo(ctx, s.cl, "get", id, "")
 	if err != nil {
 		return v.Campaign, err
@@ -150,7 +162,7 @@ func parseSigner(s string) (ident.Key, cose.Alg, error) {
 
 // simulation is a scenario under measurement.
 type simulation struct {
-	*scenario
+	*fleetSetup
 	server   string
 	pid      int
 	policy   topics.Policy

@@ -37,7 +37,7 @@ type result struct {
 }
 
 // update takes a scenario from nothing to the end of its campaign.
-func (a *app) update(ctx context.Context, s *scenario, server string, p topics.Policy) (result, error) {
+func (a *app) update(ctx context.Context, s *fleetSetup, server string, p topics.Policy) (result, error) {
 	if err := s.publish(ctx); err != nil {
 		return result{}, err
 	}
@@ -74,7 +74,7 @@ func (a *app) update(ctx context.Context, s *scenario, server string, p topics.P
 
 // result reads what the devices know first and what the server knows after, so that every acknowledged report is among
 // the recorded ones.
-func (s *scenario) result(ctx context.Context, f *simulator.Fleet, id ident.Campaign, started time.Time) (result, error) {
+func (s *fleetSetup) result(ctx context.Context, f *simulator.Fleet, id ident.Campaign, started time.Time) (result, error) {
 	stats := f.Stats()
 	v, err := campaignDo(ctx, s.cl, "get", id.String(), "")
 	if err != nil {
@@ -118,11 +118,17 @@ func (a *app) printResult(ctx context.Context, cl *client.Client, r result) erro
 	return a.printText(strings.Join(lines, "\n"))
 }
 
-// reasons counts why devices were not updated.
+// reasons says why devices were not updated, and how many.
 func reasons(ctx context.Context, cl *client.Client, id string) (string, error) {
+	n, err := reasonCounts(ctx, cl, id)
+	return countText(n), err
+}
+
+// reasonCounts counts the devices that were not updated by state and reason.
+func reasonCounts(ctx context.Context, cl *client.Client, id string) (map[string]int, error) {
 	c, err := ident.ParseCampaign(id)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	n := map[string]int{}
 	for _, state := range []campaign.State{campaign.Failed, campaign.Rejected, campaign.Reverted, campaign.Silent, campaign.Skipped, campaign.Withdrawn} {
@@ -130,12 +136,12 @@ func reasons(ctx context.Context, cl *client.Client, id string) (string, error) 
 			func(p topics.Page) any { return topics.CampaignDevices{Page: p, Campaign: c, State: string(state)} })
 		for v, err := range items {
 			if err != nil {
-				return "", err
+				return nil, err
 			}
 			n[strings.TrimSpace(v.State+" "+v.Reason)]++
 		}
 	}
-	return countText(n), nil
+	return n, nil
 }
 
 // countText prints counts, the most frequent first.

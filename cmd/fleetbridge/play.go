@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fleetbridge/firmware"
+	"fleetbridge/ident"
+	"fleetbridge/internal/client"
+	"fleetbridge/simulator"
+	"fleetbridge/simulator/scenario"
+	"fleetbridge/topics"
+)
+
+// play is a scenario of the library under way.
+type play struct {
+	a        *app
+	cl       *client.Client
+	server   string
+	name     string // prefix of everything that is made
+	script   scenario.Scenario
+	base     fleetSetup
+	releases map[string]topics.ManifestView // by version
+	groups   map[string]*powered
+	begun    time.Time
+}
+
+// powered is a group of devices whose power can be cut and restored; their flash stays.
+type powered struct {
+	fleet *simulator.Fleet
+	cut   context.CancelFunc
+	off   chan struct{}
+}
+
+func (p *powered) on(ctx context.Context) {
+	if p.cut != nil {
+		return
+	}
+	ctx, p.cut = context.WithCancel(ctx)
+	p.off = make(chan struct{})
+	go func() {
+		defer close(p.off)
+		// Run refuses only while it runs already, which cut rules out.
+		_ = p.fleet.Run(ctx)
+	}()
+}
+
+func (p *powered) cutPower() {
+	if p.cut != nil {
+		p.cut()
+		<-p.off
+		p.cut = nil
+	}
+}
+
+// run takes the scenario from nothing to its end, and returns what its campaigns came to. A run that takes too long is
+// one that does not meet its expectations, not an error.
+func (p *play) run(ctx context.Context) (bool, error) {
+	if err := p.set(ctx); err != nil {
+		return false, err
+	}
+	defer func() {
+		for _, g := range p.groups {
+			g.cutPower()
+		}
+	}()
+	for _, g := range p.script.Groups {
+		if !g.Off {
+			p.groups[g.Name].on(ctx)
+			if err := waitReady(ctx, p.groups[g.Name].fleet); err != nil {
+				return false, err
+			}
+		}
+	}
+	p.begun = time.Now()
+	bounded, cancel := context.WithTimeout(ctx, time.Duration(p.script.Within))
+	defer cancel()
+	err := p.act(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		p.say("time is up after %v", time.Duration(p.script.Within))
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (p *play) say(format string, args ...any) {
+	p.a.say("  %5.1f s   %s", time.Since(p.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// set makes the key, the releases, the devices and the drafts.
+func (p *play) set(ctx context.Context) error {
+	p.base = fleetSetup{cl: p.cl, name: p.name, seed: p.script.Seed, size: int64(p.script.Payload)}
+	key, err := p.base.trustKey(ctx)
+	if err != nil {
+		return err
+	}
+	p.releases = map[string]topics.ManifestView{}
+	first := uint64(time.Now().Unix())
+	for i, version := range p.script.Versions() {
+		if p.releases[version], err = p.base.release(ctx, key, version, p.script.Seed+uint64(i), first+uint64(i)); err != nil {
+			return err
+		}
+	}
+	p.base.manifest = p.releases[p.script.Versions()[0]]
+	p.groups = map[string]*powered{}
+	for _, g := range p.script.Groups {
+		f, err := p.group(ctx, g)
+		if err != nil {
+			return fmt.Errorf("make group %s: %w", g.Name, err)
+		}
+		p.groups[g.Name] = &powered{fleet: f}
+		p.a.say("▸ group      %s: %d devices; %s", g.Name, g.Devices, faultsText(f.Faults()))
+	}
+	for _, c := range p.script.Updates {
+		if err := p.draft(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// group makes credentials and devices, switched off.
+func (p *play) group(ctx context.Context, g scenario.Group) (*simulator.Fleet, error) {
+	s := p.base
+	s.name, s.devices = p.name+"-"+g.Name, g.Devices
+	var err error
+	if s.mix, err = simulator.ParseMix(g.Faults); err != nil {
+		return nil, err
+	}
+	ids, err := s.provision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ids {
+		ids[i].Labels = g.Labels
+		if !g.Off {
+			continue
+		}
+		req := topics.DeviceAdd{Device: ids[i].Device, Vendor: s.vendor, Class: s.class, Labels: g.Labels}
+		if err := p.cl.Do(ctx, "device", "add", req, nil); err != nil {
+			return nil, fmt.Errorf("register %s: %w", ids[i].Device, err)
+		}
+	}
+	install, reboot, slow := g.Timing()
+	return simulator.New(simulator.Config{
+		Server: p.server, Devices: ids, Seed: s.seed, Faults: s.mix, PahoEvery: 10,
+		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
+		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: s.manifest.Version},
+		Timing: simulator.Timing{Install: install, Reboot: reboot, SlowRate: slow, BackoffMax: 2 * time.Second},
+	})
+}
+
+func (p *play) campaign(name string) (ident.Campaign, error) {
+	return ident.ParseCampaign(p.name + "-" + name)
+}
+
+func (p *play) draft(ctx context.Context, c scenario.Campaign) error {
+	id, err := p.campaign(c.Name)
+	if err != nil {
+		return err
+	}
+	req := topics.CampaignCreate{Campaign: id, Manifest: p.releases[c.Version].Digest, Description: c.Description,
+		Selection: c.Selection, Policy: patient(c.Policy)}
+	if err := p.cl.Do(ctx, "campaign", "create", req, nil); err != nil {
+		return fmt.Errorf("create campaign %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// patient sets deadlines that suit devices which take seconds where the scenario names none.
+func patient(policy topics.Policy) topics.Policy {
+	d := &policy.Deadlines
+	for _, t := range []struct {
+		into *topics.Duration
+		def  time.Duration
+	}{{&d.Offered, 5 * time.Second}, {&d.Received, time.Minute}, {&d.Downloading, time.Minute}, {&d.Downloaded, time.Minute},
+		{&d.Installing, time.Minute}, {&d.Rebooting, time.Minute}} {
+		if *t.into == 0 {
+			*t.into = topics.Duration(t.def)
+		}
+	}
+	return policy
+}
+
+// act starts what is not held, does the actions in their order, and waits for the campaigns that must end.
+func (p *play) act(ctx context.Context) error {
+	for _, c := range p.script.Updates {
+		if !c.Hold {
+			if err := p.command(ctx, "start", c.Name); err != nil {
+				return err
+			}
+		}
+	}
+	for i, action := range p.script.Actions {
+		if err := p.do(ctx, action); err != nil {
+			return fmt.Errorf("action %d, %s %s: %w", i+1, action.Do, action.Campaign+action.Group, err)
+		}
+	}
+	for _, e := range p.script.Expect {
+		if e.State != "" && e.State != "stopped" {
+			continue
+		}
+		id, err := p.campaign(e.Campaign)
+		if err != nil {
+			return err
+		}
+		last, err := watch(ctx, p.cl, id, func(topics.Progress) {})
+		if err != nil {
+			return err
+		}
+		p.say("%s: %s, %s", e.Campaign, strings.TrimSpace(last.Outcome+" "+last.Reason), countsText(last))
+	}
+	return nil
+}
+
+func (p *play) do(ctx context.Context, action scenario.Action) error {
+	if action.When != "" {
+		if err := p.reach(ctx, action); err != nil {
+			return err
+		}
+	}
+	if action.After > 0 {
+		select {
+		case <-time.After(time.Duration(action.After)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	switch {
+	case action.Do == scenario.DoWait:
+		return nil
+	case slices.Contains(scenario.Powers, action.Do):
+		p.say("power %s for %s", action.Do, action.Group)
+		if action.Do == "on" {
+			// Power outlives the time that actions have: it is cut at the end of the run.
+			p.groups[action.Group].on(context.WithoutCancel(ctx))
+		} else {
+			p.groups[action.Group].cutPower()
+		}
+		return nil
+	}
+	return p.command(ctx, action.Do, action.Campaign)
+}
+
+// reach waits for an action's moment.
+func (p *play) reach(ctx context.Context, action scenario.Action) error {
+	g, err := parseGoal(action.When)
+	if err != nil {
+		return err
+	}
+	id, err := p.campaign(action.Campaign)
+	if err != nil {
+		return err
+	}
+	last, err := await(ctx, p.cl, id, g, 0)
+	if err == nil {
+		p.say("%s: %s, %s", action.Campaign, action.When, countsText(last))
+	}
+	return err
+}
+
+func (p *play) command(ctx context.Context, verb, name string) error {
+	id, err := p.campaign(name)
+	if err != nil {
+		return err
+	}
+	v, err := campaignDo(ctx, p.cl, verb, id.String(), "")
+	if err == nil {
+		p.say("%s: %s → %s", name, verb, v.State)
+	}
+	return err
+}
