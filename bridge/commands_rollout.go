@@ -43,7 +43,7 @@ func campaignNext(ctx context.Context, c *call, req topics.CampaignRef) (any, er
 func rolloutOf(w topics.Policy) campaign.Rollout {
 	r := campaign.Rollout{
 		Manual: w.Manual, Soak: time.Duration(w.Soak), StartAt: w.StartAt, EndAt: w.EndAt,
-		WaveFailurePercent: w.WaveFailurePercent, WaveSilentPercent: w.WaveSilentPercent, Rate: campaign.Rate(w.Rate),
+		WaveFailurePercent: w.WaveFailurePercent, WaveSilentPercent: w.WaveSilentPercent, Rate: campaign.Rate(w.Rate), Priority: w.Priority,
 	}
 	for _, v := range w.Windows {
 		r.Windows = append(r.Windows, campaign.Window{Cron: v.Cron, Duration: time.Duration(v.Duration), Zone: v.Zone})
@@ -54,7 +54,7 @@ func rolloutOf(w topics.Policy) campaign.Rollout {
 func showRollout(r campaign.Rollout, v *topics.Policy) {
 	v.Manual, v.Soak, v.StartAt, v.EndAt = r.Manual, topics.Duration(r.Soak), r.StartAt, r.EndAt
 	v.WaveFailurePercent, v.WaveSilentPercent = r.WaveFailurePercent, r.WaveSilentPercent
-	v.Rate = topics.Rate(r.Rate)
+	v.Rate, v.Priority = topics.Rate(r.Rate), r.Priority
 	for _, w := range r.Windows {
 		v.Windows = append(v.Windows, topics.Window{Cron: w.Cron, Duration: topics.Duration(w.Duration), Zone: w.Zone})
 	}

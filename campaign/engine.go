@@ -1,7 +1,6 @@
 package campaign
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -224,43 +223,16 @@ func (e *engine) offers(n Counts, hold Step) error {
 	return nil
 }
 
-// offer puts the manifest on one device's topic, unless that turns out to be wrong or must wait. It looks at the device
-// again: enrolment may be long ago.
+// offer offers one device of e's campaign, see desk.offer.
 func (e *engine) offer(a Assignment) (offered bool, err error) {
 	h, err := e.hands(a.Device)
 	if err != nil {
 		return false, err
 	}
-	ev := Event{Trigger: Offering}
-	dev, err := e.tx.Device(e.t, a.Device)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		ev = Event{Trigger: Deregister, Reason: ReasonNotRegistered}
-	case err != nil:
-		return false, fmt.Errorf("read device: %w", err)
-	case a.Offers > 0 && e.c.holds(dev):
-		ev = Event{Trigger: Proven} // it was silent while it did what we had asked
-	case e.c.whyNot(dev) != "":
-		ev = Event{Trigger: Skip, Reason: e.c.whyNot(dev)}
-	case e.c.Poisons(h.Work):
-		ev = Event{Trigger: Skip, Reason: ReasonPoisoned}
-	case h.busy(a.Component) && h.queue(a.Campaign):
-		a.Waiting = true
-		if err := e.tx.PutAssignment(e.t, a); err != nil {
-			return false, fmt.Errorf("write assignment of %s: %w", a.Device, err)
-		}
-		return false, e.put(h)
-	case h.busy(a.Component):
-		ev = Event{Trigger: Skip, Reason: ReasonTooManyWaiting}
-	default:
-		if a, err = e.floor(h, a); err != nil {
-			return false, err
-		}
-	}
-	if a, err = e.move(h, a, ev, e.c.Policy.Deadlines); err != nil {
+	if offered, err = e.desk.offer(e.c, h, a); err != nil {
 		return false, err
 	}
-	return a.State == Offered, e.put(h)
+	return offered, e.put(h)
 }
 
 // stopping withdraws what is live or pending, and ends.

@@ -266,6 +266,7 @@ func (m *model) paced(p *campaign.Policy) {
 	if rapid.IntRange(0, 3).Draw(rt, "start at") == 0 {
 		p.StartAt = m.now.Add(5 * time.Hour)
 	}
+	p.Priority = rapid.IntRange(0, 2).Draw(rt, "priority")
 	if rapid.IntRange(0, 2).Draw(rt, "rated") == 0 {
 		p.Rate = campaign.Rate{PerMinute: rapid.Float64Range(0.02, 0.1).Draw(rt, "rate"), Factor: 2, Every: 1, Max: 0.2}
 	}
@@ -309,7 +310,7 @@ func (m *model) settle() {
 				continue
 			}
 			delete(m.woken, c)
-			wake := m.advance(c)
+			wake := m.guarded(c)
 			if m.lost != nothing {
 				m.restart()
 				continue
@@ -324,6 +325,26 @@ func (m *model) settle() {
 		}
 	}
 	m.rt.Fatalf("campaigns never rest: %v", m.woken)
+}
+
+// guarded advances c, and holds it to its thresholds: once they are passed nothing is offered, so what fails beyond them
+// was in flight before.
+func (m *model) guarded(c ident.Campaign) campaign.Wake {
+	n, err := m.m.Counts(acme, c)
+	if err != nil {
+		m.rt.Fatalf("counts: %v", err)
+	}
+	was, moves := m.campaign(c), len(m.moves)
+	wake := m.advance(c)
+	if was.Phase != campaign.Active || campaign.Judge(was, n, false, m.now).Outcome == "" {
+		return wake
+	}
+	for _, tr := range m.moves[moves:] {
+		if tr.Campaign == c && tr.To == campaign.Offered {
+			m.rt.Fatalf("%s was offered by %s after a threshold was passed: %+v", tr.Device, c, n)
+		}
+	}
+	return wake
 }
 
 // finish leaves the fleet alone: every campaign must come to its end by the clock.

@@ -18,6 +18,7 @@ type Rollout struct {
 	WaveSilentPercent  float64
 	Windows            []Window // offers go out only inside one of them; none: always
 	Rate               Rate
+	Priority           int // of campaigns that wait for the same device the highest has it first, then the one that was started first
 }
 
 // Pace is how far a campaign has come by its Rollout.
@@ -47,6 +48,9 @@ func (r Rollout) check(bad *InvalidError) {
 	checkPercent(bad, "/policy/wave_silent_percent", r.WaveSilentPercent)
 	r.checkWindows(bad)
 	r.Rate.check(bad)
+	if r.Priority < 0 || r.Priority > MaxPriority {
+		bad.add("/policy/priority", "want 0 to %d", MaxPriority)
+	}
 }
 
 func checkMoment(bad *InvalidError, at string, t time.Time) {

@@ -16,6 +16,8 @@ type desk struct {
 	t   ident.Tenant
 	now time.Time
 	res Result
+	// mending keeps slots that are freed from being given away: a sweep has no clock.
+	mending bool
 }
 
 // hands is a device's Work under change.
@@ -87,9 +89,10 @@ func (k *desk) touched(c ident.Campaign) {
 	}
 }
 
-// show says what the device's manifest topic holds now, in place of an offer that the same transaction came upon before.
+// show says what the device's manifest topic holds now, in place of what the same transaction came upon before.
 func (k *desk) show(h *hands) {
 	k.res.Offers = slices.DeleteFunc(k.res.Offers, func(o Offer) bool { return o.Device == h.device })
+	k.res.Clears = slices.DeleteFunc(k.res.Clears, func(c Clear) bool { return c.Device == h.device })
 	if l, ok := h.Shown(); ok {
 		k.res.Offers = append(k.res.Offers, Offer{h.device, l.Manifest, l.Campaign})
 	} else {
@@ -97,13 +100,19 @@ func (k *desk) show(h *hands) {
 	}
 }
 
-// release frees a slot and wakes every campaign that waits for its component: the first to come takes it, the others
-// wait again. Waking only one would strand the rest behind a campaign that is paused or at its cap.
+// release frees a slot, and gives it to the first campaign that waits for its component and may offer now. If there is
+// none it wakes them all, and the first that may takes it: waking only one would strand the rest behind a campaign that
+// is paused or at its cap.
 func (k *desk) release(h *hands, l Live) error {
 	before, _ := h.Shown()
 	h.drop(l)
 	if after, _ := h.Shown(); after != before {
 		k.show(h)
+	}
+	if !k.mending {
+		if err := k.handOver(h, l.Component); err != nil {
+			return err
+		}
 	}
 	for _, id := range slices.Clone(h.Waiting) {
 		a, err := k.tx.Assignment(k.t, id, h.device)
@@ -228,7 +237,7 @@ func Sweep(tx Tx, t ident.Tenant, after ident.Device, limit int) (fixed []Clear,
 	if err != nil {
 		return nil, ident.Device{}, fmt.Errorf("list work: %w", err)
 	}
-	k := &desk{tx: tx, t: t}
+	k := &desk{tx: tx, t: t, mending: true}
 	for _, w := range page {
 		h := &hands{device: w.Device, Work: w.Work}
 		for _, l := range w.Work.Live {

@@ -20,9 +20,10 @@ type Rate struct {
 
 // Bounds of a policy's windows; lengths are in bytes.
 const (
-	MaxWindows = 16
-	MaxCron    = 128
-	MaxZone    = 64
+	MaxWindows  = 16
+	MaxPriority = 100
+	MaxCron     = 128
+	MaxZone     = 64
 )
 
 // rollout checks the members of a policy that say when a campaign may go on. What cron and zone mean is the domain's
@@ -31,6 +32,7 @@ func (f *faults) rollout(p Policy) {
 	f.span(p.Soak, "/policy/soak")
 	f.check(isPercent(p.WaveFailurePercent), "/policy/wave_failure_percent", "above 0 to 100; absent: never")
 	f.check(isPercent(p.WaveSilentPercent), "/policy/wave_silent_percent", "above 0 to 100; absent: never")
+	f.check(p.Priority >= 0 && p.Priority <= MaxPriority, "/policy/priority", "from 0 to 100")
 	f.check(len(p.Windows) <= MaxWindows, "/policy/windows", "at most 16")
 	for i, w := range p.Windows[:min(len(p.Windows), MaxWindows)] {
 		at := fmt.Sprintf("/policy/windows/%d", i)

@@ -20,6 +20,7 @@ type rolloutFlags struct {
 	waveFailure, waveSilent float64
 	windows                 []string
 	rate                    topics.Rate
+	priority                int
 }
 
 func (r *rolloutFlags) register(f *pflag.FlagSet) {
@@ -32,6 +33,7 @@ func (r *rolloutFlags) register(f *pflag.FlagSet) {
 	f.Float64Var(&r.rate.Factor, "rate-factor", 0, "multiply the rate by it each time --rate-every more are confirmed")
 	f.IntVar(&r.rate.Every, "rate-every", 0, "confirmed devices per step of --rate-factor")
 	f.Float64Var(&r.rate.Max, "rate-max", 0, "offers per minute that --rate-factor does not pass")
+	f.IntVar(&r.priority, "priority", 0, "0 to 100: of campaigns that wait for the same device the highest has it first")
 	f.Float64Var(&r.waveFailure, "wave-failure", 0, "percent failed in one wave that stops the campaign when passed (0: none)")
 	f.Float64Var(&r.waveSilent, "wave-silent", 0, "percent silent in one wave that stops the campaign when passed (0: none)")
 }
@@ -59,7 +61,7 @@ func parseWindow(s string) (topics.Window, error) {
 func (r rolloutFlags) into(p *topics.Policy) error {
 	p.Manual, p.Soak = r.manual, topics.Duration(r.soak)
 	p.WaveFailurePercent, p.WaveSilentPercent = r.waveFailure, r.waveSilent
-	p.Rate = r.rate
+	p.Rate, p.Priority = r.rate, r.priority
 	for _, s := range r.windows {
 		w, err := parseWindow(s)
 		if err != nil {

@@ -16,6 +16,7 @@ type rolloutRecord struct {
 	Rate               *rateRecord    `cbor:"15,keyasint,omitempty"`
 	WaveFailurePercent float64        `cbor:"16,keyasint,omitempty"`
 	WaveSilentPercent  float64        `cbor:"17,keyasint,omitempty"`
+	Priority           int            `cbor:"18,keyasint,omitempty"`
 }
 
 type windowRecord struct {
@@ -39,6 +40,7 @@ func rolloutRecordOf(r campaign.Rollout) rolloutRecord {
 		EndAt:              stampOf(r.EndAt),
 		WaveFailurePercent: r.WaveFailurePercent,
 		WaveSilentPercent:  r.WaveSilentPercent,
+		Priority:           r.Priority,
 	}
 	for _, w := range r.Windows {
 		out.Windows = append(out.Windows, windowRecord(w))
@@ -58,6 +60,7 @@ func (r rolloutRecord) domain() campaign.Rollout {
 		EndAt:              r.EndAt.time(),
 		WaveFailurePercent: r.WaveFailurePercent,
 		WaveSilentPercent:  r.WaveSilentPercent,
+		Priority:           r.Priority,
 	}
 	for _, w := range r.Windows {
 		out.Windows = append(out.Windows, campaign.Window(w))
