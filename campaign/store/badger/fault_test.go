@@ -284,6 +284,17 @@ func TestNoSpace(t *testing.T) {
 	if err := errors.Join(putDevice(t, s, "a"), s.Healthy()); err != nil {
 		t.Fatal(err)
 	}
+	for have, want := range map[int64]bool{2000: true, 1999: false, 2010: true} { // twice the store's own reserve, and the bytes
+		bytes := int64(0)
+		if have == 2010 {
+			bytes = 10
+		}
+		free.Store(have)
+		if err := s.Room(bytes); (err == nil) != want || err != nil && !errors.Is(err, badger.ErrNoSpace) {
+			t.Errorf("Room(%d) with %d free: %v", bytes, have, err)
+		}
+	}
+	free.Store(1000)
 	refused := func(what string) {
 		t.Helper()
 		if err := putDevice(t, s, "b"); !errors.Is(err, badger.ErrNoSpace) || !errors.Is(err, campaign.ErrUnavailable) {

@@ -83,6 +83,7 @@ type campaignRecord struct {
 	ActiveAt    stamp             `cbor:"25,keyasint,omitempty"`
 	StoppingAt  stamp             `cbor:"26,keyasint,omitempty"`
 	StoppedAt   stamp             `cbor:"27,keyasint,omitempty"`
+	Sequence    uint64            `cbor:"28,keyasint,omitempty"`
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -93,6 +94,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		Vendor:      uuidBytes(c.Vendor),
 		Class:       uuidBytes(c.Class),
 		Component:   c.Component,
+		Sequence:    c.Sequence,
 		Payload:     digestBytes(c.Payload),
 		Size:        c.Size,
 		Labels:      c.Selection.Labels,
@@ -129,6 +131,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		Vendor:      p.uuid(r.Vendor),
 		Class:       p.uuid(r.Class),
 		Component:   r.Component,
+		Sequence:    r.Sequence,
 		Payload:     p.digest(r.Payload),
 		Size:        r.Size,
 		Selection:   campaign.Selection{Labels: r.Labels},
