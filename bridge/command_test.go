@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -428,6 +429,32 @@ func TestReplyThatDoesNotFitIsAProblem(t *testing.T) {
 	c := command{p: operator, noun: "manifest", verb: "get", in: link.Inbound{MaxPacket: 330}}
 	if p := f.do(c, topics.ManifestGet{Digest: m.Digest}, nil); p == nil || p.Type != topics.ProblemTooLarge {
 		t.Errorf("problem %v", p)
+	}
+}
+
+// TestDeviceAddAgainChangesOnlyWhatItNames adds to devices that are known already: each request leaves the rest alone.
+func TestDeviceAddAgainChangesOnlyWhatItNames(t *testing.T) {
+	f := start(t, nil)
+	class := firmware.ClassID(vendor, "lamp")
+	other := firmware.ClassID(vendor, "door")
+	d1 := device("d1")
+	want := topics.DeviceAdd{Vendor: vendor, Class: class, Labels: map[string]string{"site": "roof"}}
+	for _, step := range []struct {
+		what string
+		req  topics.DeviceAdd
+		then func()
+	}{
+		{"all of it", topics.DeviceAdd{Device: d1, Vendor: vendor, Class: class, Labels: want.Labels}, func() {}},
+		{"nothing", topics.DeviceAdd{Device: d1}, func() {}},
+		{"labels", topics.DeviceAdd{Device: d1, Labels: map[string]string{"site": "cellar"}}, func() { want.Labels = map[string]string{"site": "cellar"} }},
+		{"class", topics.DeviceAdd{Device: d1, Vendor: vendor, Class: other}, func() { want.Class = other }},
+	} {
+		step.then()
+		var v topics.DeviceView
+		f.ok("device", "add", step.req, &v)
+		if v.Vendor != want.Vendor || v.Class != want.Class || !maps.Equal(v.Labels, want.Labels) {
+			t.Errorf("after a request that names %s: %+v", step.what, v)
+		}
 	}
 }
 

@@ -95,6 +95,29 @@ func TestReportIsRefusedWhenItsCommitFails(t *testing.T) {
 	f.audit()
 }
 
+func TestHelloIsRefusedWhenItsCommitFails(t *testing.T) {
+	f, s := trapped(t)
+	f.fleet(1)
+	h := topics.Hello{Seq: 2, Boot: 2}
+	for _, after := range []bool{false, true} {
+		refusals := f.bridge.Stats().Refused
+		s.arm(1, after)
+		out := f.hello("dev-000", h)
+		if out.done || !out.refused || !errors.Is(out.err, errTrap) {
+			t.Errorf("a hello whose commit failed (after: %v): %+v", after, out)
+		}
+		if got := f.bridge.Stats().Refused; got != refusals+1 {
+			t.Errorf("%d refusals counted, want %d", got, refusals+1)
+		}
+		s.arm(-1, false)
+		if out := f.hello("dev-000", h); !out.done || out.code != link.Success {
+			t.Errorf("the hello sent again: %+v", out)
+		}
+		h.Seq++
+	}
+	f.audit()
+}
+
 // persist calls a command until it does not end in store-unavailable, as a client with an idempotency key does.
 func (f *fixture) persist(noun, verb string, req any) {
 	f.t.Helper()

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"fleetbridge/broker"
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
+	"fleetbridge/link"
 	"fleetbridge/topics"
 )
 
@@ -35,7 +35,7 @@ func NewDirectory(store campaign.Store, now func() time.Time) *Directory {
 var errDenied = errors.New("no such user or wrong token")
 
 // Authenticate checks what CONNECT carried: the user name `tenant/name` and the token. Any error means no; one that wraps
-// broker.ErrUnavailable means that nobody can tell now. The client identifier takes no part in it.
+// link.ErrUnavailable means that nobody can tell now. The client identifier takes no part in it.
 func (d *Directory) Authenticate(ctx context.Context, user string, password []byte, _ string) (topics.Principal, error) {
 	tenant, name, err := parseUser(user)
 	if err != nil {
@@ -50,7 +50,7 @@ func (d *Directory) Authenticate(ctx context.Context, user string, password []by
 		return topics.Principal{}, fmt.Errorf("authenticate %s: %w", user, errDenied)
 	}
 	if err != nil {
-		return topics.Principal{}, fmt.Errorf("authenticate %s: %w: %w", user, broker.ErrUnavailable, err)
+		return topics.Principal{}, fmt.Errorf("authenticate %s: %w: %w", user, link.ErrUnavailable, err)
 	}
 	sum := hashToken(string(password))
 	if subtle.ConstantTimeCompare(sum[:], c.Hash[:]) != 1 || !c.Revoked.IsZero() {

@@ -21,29 +21,26 @@ func (b *Bridge) Handle(ctx context.Context, in link.Inbound) {
 		b.misplaced(in, link.NotAuthorized, fmt.Errorf("publish on %s: %w", in.Topic, topics.ErrDenied))
 		return
 	}
-	switch a.Channel {
-	case topics.ChannelHello, topics.ChannelReport, topics.ChannelFetch:
-		if in.Principal.Role != topics.RoleDevice || in.Principal.Name.String() != a.Device.String() {
-			b.misplaced(in, link.NotAuthorized, fmt.Errorf("publish on %s: %w", in.Topic, topics.ErrDenied))
-			return
-		}
-		b.handleDevice(ctx, a, in)
-	case topics.ChannelCommand:
-		b.handleCommand(ctx, a, in)
-	default:
-		b.misplaced(in, link.TopicNameInvalid, fmt.Errorf("publish on %s: %w", in.Topic, topics.ErrTopic))
-	}
-}
-
-func (b *Bridge) handleDevice(ctx context.Context, a topics.Address, in link.Inbound) {
+	var handle func(context.Context, topics.Address, link.Inbound)
+	own := in.Principal.Role == topics.RoleDevice && in.Principal.Name.String() == a.Device.String()
 	switch a.Channel {
 	case topics.ChannelHello:
-		b.handleHello(ctx, a, in)
+		handle = b.handleHello
 	case topics.ChannelReport:
-		b.handleReport(ctx, a, in)
+		handle = b.handleReport
 	case topics.ChannelFetch:
-		b.handleFetch(ctx, a, in)
+		handle = b.handleFetch
+	case topics.ChannelCommand:
+		handle, own = b.handleCommand, true // its role is the command's question
+	default:
+		b.misplaced(in, link.TopicNameInvalid, fmt.Errorf("publish on %s: %w", in.Topic, topics.ErrTopic))
+		return
 	}
+	if !own {
+		b.misplaced(in, link.NotAuthorized, fmt.Errorf("publish on %s: %w", in.Topic, topics.ErrDenied))
+		return
+	}
+	handle(ctx, a, in)
 }
 
 // misplaced ends a message that should not have come: sending it again can't help.
@@ -67,27 +64,37 @@ func (b *Bridge) refuse(a topics.Address, in link.Inbound, err error) {
 	in.Ack.Refuse(err)
 }
 
-// handleReport records a report. Its Done stands after the commit and nowhere else: this order is what a device's PUBACK
-// is worth.
+// record runs fn in one transaction and ends the message; false means that it was refused. Its Done stands after the
+// commit and nowhere else: this order is what a device's PUBACK is worth.
+func (b *Bridge) record(ctx context.Context, a topics.Address, in link.Inbound, what string, fn func(tx campaign.Tx) (campaign.Result, error)) (campaign.Result, bool) {
+	var res campaign.Result
+	err := b.commit(ctx, func(tx campaign.Tx) (err error) {
+		res, err = fn(tx)
+		return err
+	})
+	if err != nil {
+		b.refuse(a, in, fmt.Errorf("record %s: %w", what, err))
+		b.remind(ctx, a.Tenant, res)
+		return res, false
+	}
+	in.Ack.Done(link.Success) // durable: the commit above has returned
+	return res, true
+}
+
+// handleReport records a report, then says what follows from it.
 func (b *Bridge) handleReport(ctx context.Context, a topics.Address, in link.Inbound) {
 	rep, format, err := topics.DecodeReport(in.Payload)
 	if err != nil {
 		b.undecodable(a, in, err)
 		return
 	}
-	var res campaign.Result
 	now := b.o.Now()
-	err = b.commit(ctx, func(tx campaign.Tx) error {
-		var err error
-		res, err = campaign.ApplyReport(tx, now, a.Tenant, a.Device, reportOf(rep))
-		return err
+	res, ok := b.record(ctx, a, in, fmt.Sprintf("report %d", rep.Seq), func(tx campaign.Tx) (campaign.Result, error) {
+		return campaign.ApplyReport(tx, now, a.Tenant, a.Device, reportOf(rep))
 	})
-	if err != nil {
-		b.refuse(a, in, fmt.Errorf("record report %d: %w", rep.Seq, err))
-		b.remind(ctx, a.Tenant, res)
+	if !ok {
 		return
 	}
-	in.Ack.Done(link.Success) // durable: the commit above has returned
 	b.countVerdict(res.Verdict)
 	if rep.Receipt {
 		b.sendReceipt(ctx, a, in, topics.Receipt{Seq: rep.Seq, Verdict: topics.Verdict(res.Verdict)}, format)
@@ -126,19 +133,13 @@ func (b *Bridge) handleHello(ctx context.Context, a topics.Address, in link.Inbo
 		b.undecodable(a, in, err)
 		return
 	}
-	var res campaign.Result
 	now := b.o.Now()
-	err = b.commit(ctx, func(tx campaign.Tx) error {
-		var err error
-		res, err = campaign.ApplyHello(tx, now, a.Tenant, a.Device, helloOf(h))
-		return err
+	res, ok := b.record(ctx, a, in, fmt.Sprintf("hello %d", h.Seq), func(tx campaign.Tx) (campaign.Result, error) {
+		return campaign.ApplyHello(tx, now, a.Tenant, a.Device, helloOf(h))
 	})
-	if err != nil {
-		b.refuse(a, in, fmt.Errorf("record hello %d: %w", h.Seq, err))
-		b.remind(ctx, a.Tenant, res)
+	if !ok {
 		return
 	}
-	in.Ack.Done(link.Success)
 	b.stats.hellos.Add(1)
 	b.announce(ctx, a.Tenant, res)
 }

@@ -41,6 +41,7 @@ var problemTable = []struct {
 	{firmware.ErrNoUpload, topics.ProblemUploadNotFound},
 	{firmware.ErrNoPayload, topics.ProblemPayloadNotFound},
 	{firmware.ErrQuota, topics.ProblemQuota},
+	{firmware.ErrNoRoom, topics.ProblemQuota},
 	{firmware.ErrTooLarge, topics.ProblemTooLarge},
 	{context.DeadlineExceeded, topics.ProblemStoreUnavailable},
 	{context.Canceled, topics.ProblemStoreUnavailable},

@@ -30,10 +30,6 @@ import (
 	"fleetbridge/topics"
 )
 
-// ErrUnavailable, wrapped by the error of Options.Authenticate, says that credentials can't be checked now: the client
-// is told "server unavailable" and not "bad user name or password".
-var ErrUnavailable = errors.New("credentials can't be checked now")
-
 // Access decides who may use which topic. Its methods are pure and quick: they are asked for every publish, subscribe
 // and delivery. The functions of package topics are the Access of the contract.
 type Access interface {
@@ -47,7 +43,7 @@ type Access interface {
 type Options struct {
 	// Logger gets refusals (rate limited), recovered panics, and everything else at debug; nil discards.
 	Logger *slog.Logger
-	// Authenticate checks the credentials of a CONNECT; it must be set. Every error is a refusal, see ErrUnavailable.
+	// Authenticate checks the credentials of a CONNECT; it must be set. Every error is a refusal, see link.ErrUnavailable.
 	Authenticate func(ctx context.Context, user string, password []byte, clientID string) (topics.Principal, error)
 	// Access is asked for every topic; nil means the functions of package topics.
 	Access Access
@@ -118,6 +114,7 @@ type Broker struct {
 	answers answers
 	limiter *limiter
 	quiet   quiet
+	deaf    quiet // of failures to accept
 	stats   counters
 	// revocations counts calls of Disconnect; a CONNECT that one crosses is authenticated again.
 	revocations atomic.Uint64

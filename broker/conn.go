@@ -100,7 +100,9 @@ func (c *conn) readConnect() error {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.head) > 0 {
 		n := copy(p, c.head)
-		c.head = c.head[n:]
+		if c.head = c.head[n:]; len(c.head) == 0 {
+			c.head = nil // an empty slice would keep the token's bytes for as long as the connection lives
+		}
 		return n, nil
 	}
 	n, err := c.Conn.Read(p)

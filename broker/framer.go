@@ -19,7 +19,7 @@ var (
 // mochi's decoder panics on an MQTT 5 filter without its options byte.
 type framer struct {
 	v5    bool
-	kind  byte // packet type; 0 before a packet's first byte
+	kind  byte // packet type with the top bit set; 0 before a packet's first byte
 	sized bool // the remaining length is complete
 	shift uint
 	left  int    // bytes of the body still to come

@@ -11,6 +11,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"fleetbridge/link"
 	"fleetbridge/topics"
 )
 
@@ -113,13 +114,13 @@ func (b *Broker) authenticate(ctx context.Context, c *conn, pk packets.Packet, i
 	}
 	b.stats.authFailures.Add(1)
 	b.refusal("authentication failed", "remote", c.addr, "err", err)
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, link.ErrUnavailable) {
 		return p, packets.ErrServerUnavailable
 	}
 	return p, packets.ErrBadUsernameOrPassword
 }
 
-// checkWill holds a will to what its owner may publish: mochi asks no ACL for wills.
+// checkWill asks whether p may leave a will: mochi asks no ACL for wills.
 func (h *hook) checkWill(p topics.Principal, topic string) error {
 	if err := checkName(topic); err != nil {
 		return err
@@ -276,20 +277,6 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
-// OnWill turns an allowed will into a publish of its owner; mochi would hand it to subscribers. It returns an empty
-// will, which reaches nobody.
-func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	c, ok := cl.Net.Conn.(*conn)
-	if ok && will.TopicName != "" {
-		pk := packets.Packet{
-			FixedHeader: packets.FixedHeader{Type: packets.Publish},
-			TopicName:   will.TopicName,
-			Payload:     will.Payload,
-			Properties:  packets.Properties{User: will.User},
-		}
-		if v := h.b.deliver(c, inbound(c, pk)); v.refused != nil {
-			h.b.refusal("will lost", "principal", c.principal.String(), "err", v.refused)
-		}
-	}
-	return mqtt.Will{}, nil
-}
+// OnWill returns an empty will, which reaches nobody: the contract has none, CONNECT with one was refused, and this holds
+// whatever an Access allows.
+func (*hook) OnWill(*mqtt.Client, mqtt.Will) (mqtt.Will, error) { return mqtt.Will{}, nil }

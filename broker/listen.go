@@ -39,7 +39,7 @@ func (b *Broker) ServeListener(ctx context.Context, ln net.Listener) error {
 				return fmt.Errorf("accept: %w", err)
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			b.refusal("accept failed", "err", err, "dur", pause)
+			b.cannotAccept(err, pause)
 			if !b.sleep(ctx, pause) {
 				return errors.Join(ln.Close())
 			}

@@ -9,14 +9,24 @@ import (
 
 // refusal logs that somebody did wrong and we coped, at most once a second: a hostile client must not fill a disk.
 func (b *Broker) refusal(msg string, args ...any) {
-	ok, missed := b.quiet.allow(time.Now())
+	b.sometimes(&b.quiet, slog.LevelWarn, msg, args...)
+}
+
+// cannotAccept logs that no connection can be taken now, which is our own trouble: no refusal may push it out.
+func (b *Broker) cannotAccept(err error, pause time.Duration) {
+	b.sometimes(&b.deaf, slog.LevelError, "accept failed", "err", err, "dur", pause)
+}
+
+// sometimes logs what q lets through, and how many lines it held back before.
+func (b *Broker) sometimes(q *quiet, level slog.Level, msg string, args ...any) {
+	ok, missed := q.allow(time.Now())
 	if !ok {
 		return
 	}
 	if missed > 0 {
 		args = append(args, "suppressed", missed)
 	}
-	b.log.Warn(msg, args...)
+	b.log.Log(b.life, level, msg, args...)
 }
 
 // quiet lets one line a second through.

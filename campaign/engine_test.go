@@ -376,3 +376,24 @@ func TestEveryStepSurvivesAStoreThatFails(t *testing.T) {
 		}
 	}
 }
+
+// A device that holds the image of a later manifest would refuse an older one: it is not asked.
+func TestOlderManifestIsNotOffered(t *testing.T) {
+	for _, tt := range []struct {
+		held uint64
+		want campaign.State
+	}{{8, campaign.Skipped}, {7, campaign.Offered}, {0, campaign.Offered}} {
+		w := newWorld(t)
+		m := w.manifest("v2") // number 7
+		w.register("d")
+		d := w.m.devices[device("d")]
+		d.Installed = []campaign.Image{{Component: component, Digest: factory, Sequence: tt.held}}
+		w.m.devices[device("d")] = d
+		c := w.create("c", m, policy())
+		w.run(c)
+		w.want(c, "d", tt.want)
+		if a := w.assignment(c, "d"); tt.want == campaign.Skipped && a.Reason != campaign.ReasonNewerInstalled {
+			t.Errorf("reason %q", a.Reason)
+		}
+	}
+}

@@ -262,7 +262,8 @@ type Campaign struct {
 	ID          ident.Campaign
 	Description string
 	Manifest    ident.Digest
-	Vendor      uuid.UUID // of the manifest, as are the three below
+	Sequence    uint64 // of the manifest, as are the five below
+	Vendor      uuid.UUID
 	Class       uuid.UUID
 	Component   string
 	Payload     ident.Digest

@@ -91,6 +91,12 @@ func (c Campaign) holds(d Device) bool {
 	return ok && img.Digest == c.Payload
 }
 
+// outdated says whether d holds an image of a later manifest: it would refuse this one, and should not be asked.
+func (c Campaign) outdated(d Device) bool {
+	img, ok := image(d.Installed, c.Component)
+	return ok && c.Sequence != 0 && img.Sequence > c.Sequence
+}
+
 func image(list []Image, component string) (Image, bool) {
 	i := slices.IndexFunc(list, func(m Image) bool { return m.Component == component })
 	if i < 0 {
@@ -126,6 +132,8 @@ func (c Campaign) whyNot(d Device) string {
 		return ReasonNotEligible
 	case c.holds(d):
 		return ReasonAlreadyInstalled
+	case c.outdated(d):
+		return ReasonNewerInstalled
 	}
 	return ""
 }

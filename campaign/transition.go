@@ -47,8 +47,9 @@ var Triggers = []Trigger{Offering, Skip, SaysReceived, SaysDeferred, SaysDownloa
 // Reasons that the server gives; devices give their own.
 const (
 	ReasonAlreadyInstalled = "already-installed"
-	ReasonNotEligible      = "not-eligible"   // vendor or class is not the manifest's, or not known
-	ReasonNotRegistered    = "not-registered" // listed by the campaign, not in the registry
+	ReasonNewerInstalled   = "newer-installed" // of a manifest with a higher sequence number
+	ReasonNotEligible      = "not-eligible"    // vendor or class is not the manifest's, or not known
+	ReasonNotRegistered    = "not-registered"  // listed by the campaign, not in the registry
 	ReasonTooManyWaiting   = "too-many-waiting"
 	ReasonDeferred         = "deferred"
 	ReasonUnproven         = "unproven" // says installed, and did not measure the payload

@@ -17,6 +17,9 @@ type CatalogueOptions struct {
 	MaxSize    int64 // bytes of a payload; default 1 GiB
 	MaxUploads int   // unfinished uploads of a tenant; default 32
 	MaxOpen    int   // files kept open for reading while nobody reads them; default 64
+	// Room says whether bytes more may be written, or why not; nil: always. It keeps uploads from taking the space that
+	// others on the same disk need to work at all.
+	Room func(bytes int64) error
 }
 
 // Catalogue keeps payloads as files named by their digest, each tenant's in a folder of its own: <dir>/<tenant>/<hex>,
@@ -49,6 +52,9 @@ func OpenCatalogue(dir string, opts CatalogueOptions) (*Catalogue, error) {
 	}
 	if opts.MaxOpen <= 0 {
 		opts.MaxOpen = 64
+	}
+	if opts.Room == nil {
+		opts.Room = func(int64) error { return nil }
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)

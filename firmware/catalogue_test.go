@@ -471,3 +471,30 @@ func TestAbandoned(t *testing.T) {
 		t.Errorf("the whole payload reads %q", got)
 	}
 }
+
+// Uploads stop before they take the room that others on the disk need.
+func TestUploadsNeedRoom(t *testing.T) {
+	full, asked := false, int64(0)
+	c := open(t, t.TempDir(), firmware.CatalogueOptions{Room: func(n int64) error {
+		if asked = n; full {
+			return errors.New("disk is full")
+		}
+		return nil
+	}})
+	data := []byte("0123456789")
+	d, other := ident.SumDigest(data), ident.SumDigest([]byte("other"))
+	if _, err := c.Begin(acme, d, 10); err != nil || asked != 10 {
+		t.Fatalf("begin: %v, asked for %d bytes", err, asked)
+	}
+	full = true
+	if _, err := c.Begin(acme, other, 5); !errors.Is(err, firmware.ErrNoRoom) {
+		t.Errorf("begin without room: %v", err)
+	}
+	if end, err := c.Append(acme, d, 0, data[:4]); !errors.Is(err, firmware.ErrNoRoom) || end != 0 || asked != 4 {
+		t.Errorf("append without room: %d, %v, asked for %d bytes", end, err, asked)
+	}
+	full = false
+	if end, err := c.Append(acme, d, 0, data); err != nil || end != 10 {
+		t.Errorf("append once there is room: %d, %v", end, err)
+	}
+}

@@ -24,6 +24,7 @@ var (
 	ErrNoPayload      = errors.New("no such payload")
 	ErrTooLarge       = errors.New("larger than allowed")
 	ErrQuota          = errors.New("too many unfinished uploads")
+	ErrNoRoom         = errors.New("no room left for payloads")
 )
 
 // Anchor is a trust anchor of a tenant: one public key, one algorithm.

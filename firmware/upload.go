@@ -14,8 +14,8 @@ import (
 
 // Begin starts the upload of a payload of size bytes, or goes on with one, and returns how many bytes are there: size
 // means that nothing is to be sent, whether or not Commit was called. Another size than an unfinished upload was begun
-// with starts it over; another than a whole payload has is ErrDigestMismatch. It returns ErrTooLarge over MaxSize and
-// ErrQuota over MaxUploads.
+// with starts it over; another than a whole payload has is ErrDigestMismatch. It returns ErrTooLarge over MaxSize,
+// ErrQuota over MaxUploads and ErrNoRoom when Room says no.
 func (c *Catalogue) Begin(t ident.Tenant, d ident.Digest, size int64) (int64, error) {
 	defer c.lock(t, d)()
 	offset, err := c.begin(t, d, size)
@@ -51,6 +51,9 @@ func (c *Catalogue) begin(t ident.Tenant, d ident.Digest, size int64) (int64, er
 	case uploads >= c.opts.MaxUploads:
 		return 0, fmt.Errorf("%d of at most %d: %w", uploads, c.opts.MaxUploads, ErrQuota)
 	}
+	if err := c.opts.Room(size); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrNoRoom, err)
+	}
 	if err := c.makeFolder(t); err != nil {
 		return 0, err
 	}
@@ -63,7 +66,7 @@ func (c *Catalogue) begin(t ident.Tenant, d ident.Digest, size int64) (int64, er
 
 // Append writes data at offset, which must be where the upload ends, and returns the new end; nil means that it is
 // durable. With ErrOffset it returns where the upload does end, so that a client whose answer got lost can go on from
-// there. More than Begin announced is ErrTooLarge. Without a Begin it is ErrNoUpload.
+// there. More than Begin announced is ErrTooLarge. Without a Begin it is ErrNoUpload, and ErrNoRoom when Room says no.
 func (c *Catalogue) Append(t ident.Tenant, d ident.Digest, offset int64, data []byte) (int64, error) {
 	defer c.lock(t, d)()
 	end, err := c.append(t, d, offset, data)
@@ -82,6 +85,9 @@ func (c *Catalogue) append(t ident.Tenant, d ident.Digest, offset int64, data []
 		return p.offset, fmt.Errorf("at %d, the end is %d: %w", offset, p.offset, ErrOffset)
 	case int64(len(data)) > p.size-p.offset:
 		return p.offset, fmt.Errorf("%d bytes at %d, the payload has %d: %w", len(data), offset, p.size, ErrTooLarge)
+	}
+	if err := c.opts.Room(int64(len(data))); err != nil {
+		return p.offset, fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
 	f, err := c.root.OpenFile(p.name, os.O_WRONLY, 0)
 	if err != nil {

@@ -103,6 +103,9 @@ type Replier interface {
 var (
 	ErrTooLarge = errors.New("message exceeds the client's maximum packet size")
 	ErrClosed   = errors.New("link closed")
+	// ErrUnavailable, wrapped by the error of an authentication, says that credentials can't be checked now: the link tells
+	// the client "server unavailable" and not "bad user name or password".
+	ErrUnavailable = errors.New("credentials can't be checked now")
 )
 
 // Handler takes inbound messages. It is called concurrently, for one connection in the order of arrival.

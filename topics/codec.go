@@ -197,12 +197,22 @@ func DecodeRequest(b []byte, v Validator) (Format, error) {
 // DecodeHello reads and validates a hello. The error wraps ErrMalformed, or is FieldErrors.
 func DecodeHello(b []byte) (Hello, Format, error) { return decodeValid[Hello](b, MaxHelloBody) }
 
-// DecodeReport reads and validates a report. Control characters in its detail become spaces: better a report with a
-// plain detail than none. The error wraps ErrMalformed, or is FieldErrors.
+// DecodeReport reads and validates a report. What is only for people, or only evidence, does not cost us the rest: a detail
+// or reason beyond its bounds is cut to them, and an installed list that is wrong counts as none. The error wraps
+// ErrMalformed, or is FieldErrors.
 func DecodeReport(b []byte) (Report, Format, error) {
-	r, f, err := decodeValid[Report](b, MaxReportBody)
-	r.Detail = strings.Map(plainRune, r.Detail)
-	return r, f, err
+	var r Report
+	f := FormatOf(b)
+	if err := decode(b, f, MaxReportBody, &r); err != nil {
+		return Report{}, f, fmt.Errorf("decode body: %w: %w", ErrMalformed, err)
+	}
+	r.Detail = cutText(strings.Map(plainRune, r.Detail), MaxDetail)
+	r.Reason = Reason(cutText(strings.Map(wordRune, string(r.Reason)), MaxReason))
+	var bad faults
+	if bad.installed(r.Installed); bad.err() != nil {
+		r.Installed = nil
+	}
+	return r, f, r.Validate()
 }
 
 // DecodeFetch reads and validates a fetch. The error wraps ErrMalformed, or is FieldErrors; with FieldErrors the fetch

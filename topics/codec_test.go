@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/go-cmp/cmp"
@@ -447,5 +450,55 @@ func BenchmarkDecodeReport(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Names without values between them cost no more than the members that an object may have.
+func TestNamesWithoutValuesAreCheap(t *testing.T) {
+	for _, sep := range []string{"", " ", ":", ":1 "} {
+		var b strings.Builder
+		b.WriteString("{")
+		for i := range 20_000 {
+			fmt.Fprintf(&b, "%q%s", strconv.Itoa(i), sep)
+		}
+		b.WriteString("}")
+		body := []byte(b.String())
+		var v topics.None
+		if allocs := testing.AllocsPerRun(1, func() {
+			if _, err := topics.Decode(body, &v); !errors.Is(err, topics.ErrMalformed) {
+				t.Errorf("separator %q: %v", sep, err)
+			}
+		}); allocs > 200 {
+			t.Errorf("separator %q: %v allocations", sep, allocs)
+		}
+	}
+}
+
+// A report keeps its state when what comes with it is out of bounds: a device that has its PUBACK sends it no more.
+func TestReportSurvivesItsTrimmings(t *testing.T) {
+	d := ident.SumDigest(nil)
+	long := strings.Repeat("é", 300)
+	for name, r := range map[string]topics.Report{
+		"detail":    {Detail: long},
+		"turned":    {Detail: "a\u202eb"},
+		"reason":    {Reason: topics.Reason(long)},
+		"spaces":    {Reason: "no space left"},
+		"installed": {Installed: []topics.Installed{{Component: strings.Repeat("0", 500), Digest: d}}},
+	} {
+		r.Seq, r.Manifest, r.State = 1, d, topics.WordFailed
+		for _, f := range []topics.Format{topics.CBOR, topics.JSON} {
+			b, err := topics.Encode(r, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _, err := topics.DecodeReport(b)
+			if err != nil || got.State != topics.WordFailed || got.Seq != 1 {
+				t.Errorf("%s in %v: %+v, %v", name, f, got, err)
+			}
+			if len(got.Detail) > topics.MaxDetail || !utf8.ValidString(got.Detail) || strings.ContainsRune(got.Detail, '\u202e') ||
+				len(got.Reason) > topics.MaxReason || strings.ContainsRune(string(got.Reason), ' ') || len(got.Installed) != 0 {
+				t.Errorf("%s in %v was kept: %+v", name, f, got)
+			}
+		}
 	}
 }

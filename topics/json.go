@@ -68,7 +68,11 @@ func checkJSON(b []byte) error {
 				if containsFold(keys[stack[depth-1].first:], k) {
 					return fmt.Errorf("member %q twice", k)
 				}
+				if len(keys)-stack[depth-1].first >= MaxMembers {
+					return fmt.Errorf("more than %d members", MaxMembers)
+				}
 				keys = append(keys, k)
+				stack[depth-1].atKey = false // a string behind a name is no name: encoding/json says what it is
 			}
 			i = end - 1
 		}

@@ -52,7 +52,7 @@ func (f *faults) check(ok bool, pointer, detail string) {
 
 // text holds s to n bytes of UTF-8 without control characters.
 func (f *faults) text(s string, n int, pointer string) {
-	if len(s) > n || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+	if len(s) > n || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return plainRune(r) != r }) {
 		f.check(false, pointer, fmt.Sprintf("at most %d bytes of text without control characters", n))
 	}
 }
@@ -194,9 +194,29 @@ func (f *faults) labels(m map[string]string, pointer string) {
 }
 
 // plainRune maps control characters to a space, so that a device's words can't steer a terminal.
+// plainRune makes spaces of control characters, and of the invisible ones that turn or break lines.
 func plainRune(r rune) rune {
-	if unicode.IsControl(r) {
+	if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 		return ' '
 	}
 	return r
+}
+
+// wordRune makes dashes of what is no visible ASCII.
+func wordRune(r rune) rune {
+	if r <= ' ' || r > '~' {
+		return '-'
+	}
+	return r
+}
+
+// cutText is s, or as many whole characters of it as n bytes hold.
+func cutText(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

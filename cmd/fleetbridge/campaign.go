@@ -271,7 +271,7 @@ func (a *app) printCampaign(v topics.CampaignView) error {
 	}
 	return a.printOne(v, row{"campaign", v.Campaign.String()}, row{"description", v.Description}, row{"manifest", v.Manifest.String()},
 		row{"payload", v.Payload.String()}, row{"size", bytesText(v.Size)}, row{"policy", string(policy)}, row{"state", v.State},
-		row{"step", v.Step}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"devices", countsText(v.Progress)},
+		row{"step", v.Step}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"progress", countsText(v.Progress)},
 		row{"revision", fmt.Sprint(v.Revision)}, row{"created", when(v.Created) + " by " + v.CreatedBy},
 		row{"started", when(v.Started)}, row{"stopped", when(v.Stopped)})
 }

@@ -43,7 +43,13 @@ func newVictim(t *testing.T) *victim {
 	if err := makeHome(t.Context(), home, ident.MustTenant("acme"), c); err != nil {
 		t.Fatal(err)
 	}
-	return &victim{t: t, home: home, addr: addr}
+	v := &victim{t: t, home: home, addr: addr}
+	t.Cleanup(func() { // a test that failed leaves no process
+		if v.cmd != nil && v.cmd.ProcessState == nil {
+			_, _ = v.cmd.Process.Kill(), v.cmd.Wait() // it may just have ended
+		}
+	})
+	return v
 }
 
 // start runs the built binary and waits until it listens.

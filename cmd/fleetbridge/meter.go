@@ -43,7 +43,7 @@ func (m *meter) at(n int64) {
 	m.last = time.Now()
 	text := fmt.Sprintf("%s %s %3.0f %%  %s of %s", m.what, bar(uint64(n), uint64(m.total), 24), percent(uint64(n), uint64(m.total)), bytesText(n), bytesText(m.total))
 	if m.live {
-		fmt.Fprintf(m.w, "\r\x1b[K%s", text)
+		fmt.Fprintf(m.w, "\r\x1b[K%s", cut(text, width(m.w)))
 	} else if n < m.total {
 		fmt.Fprintln(m.w, text)
 	}

@@ -186,6 +186,19 @@ func terminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// defaultWidth is how many columns a terminal is taken to have that does not say.
+const defaultWidth = 80
+
+// width is how many columns a line on w may have.
+func width(w any) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return n
+		}
+	}
+	return defaultWidth
+}
+
 // mark is a word or sign in colour, where colour is wanted; the sign alone says the same.
 func (a *app) mark(sign string, good bool) string {
 	if a.noColor || a.getenv("NO_COLOR") != "" || a.getenv("TERM") == "dumb" || !terminal(a.stderr) {

@@ -16,8 +16,10 @@ import (
 
 	"fleetbridge/bridge"
 	"fleetbridge/broker"
+	"fleetbridge/campaign"
 	"fleetbridge/campaign/store/badger"
 	"fleetbridge/firmware"
+	"fleetbridge/ident"
 	"fleetbridge/internal/config"
 	"fleetbridge/internal/httpapi"
 )
@@ -50,13 +52,16 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 		return nil, &failure{code: exitUsage, err: fmt.Errorf("open data: %w", err), hint: "`fleetbridge init` makes the data folder and the first credentials"}
 	}
 	if s.store, err = badger.Open(badger.Options{Dir: storeDir(c.Data), Logger: log}); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, storeFailure(c, err)
 	}
-	if s.catalogue, err = firmware.OpenCatalogue(payloadDir(c.Data), firmware.CatalogueOptions{}); err != nil {
+	if err := s.checkStore(c); err != nil {
+		return nil, err
+	}
+	if s.catalogue, err = firmware.OpenCatalogue(payloadDir(c.Data), firmware.CatalogueOptions{Room: s.store.Room}); err != nil {
 		return nil, fmt.Errorf("open payloads: %w", err)
 	}
 	if most, capped := clientLimit(c.MQTT.MaxClients); capped {
-		log.Warn("fewer clients than configured: raise the limit of open files", "configured", c.MQTT.MaxClients, "clients", most)
+		log.Info("fewer clients than configured fit under the limit of open files", "configured", c.MQTT.MaxClients, "clients", most)
 		c.MQTT.MaxClients = most
 	}
 	directory := bridge.NewDirectory(s.store, nil)
@@ -73,6 +78,31 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	return s, s.listen(c)
+}
+
+// storeFailure adds what to do about a store that can't be opened.
+func storeFailure(c config.Serve, err error) error {
+	f := &failure{code: exitFailure, err: err}
+	switch {
+	case errors.Is(err, badger.ErrInUse):
+		f.code, f.hint = exitConflict, "another server has these data; stop it first"
+	case errors.Is(err, badger.ErrNoSpace):
+		f.hint = "make room on the disk of " + c.Data + "; unfinished uploads are the .part files below " + payloadDir(c.Data)
+	}
+	return f
+}
+
+// checkStore refuses a store that init did not make: the folder may be the empty place of a disk that is not mounted.
+func (s *server) checkStore(c config.Serve) error {
+	err := s.store.View(context.Background(), func(r campaign.Reader) error {
+		_, err := r.Tenant(ident.System)
+		return err
+	})
+	if errors.Is(err, campaign.ErrNotFound) {
+		return &failure{code: exitUsage, err: fmt.Errorf("store in %s has no tenant", storeDir(c.Data)),
+			hint: "is the right disk mounted? `fleetbridge init` makes new data"}
+	}
+	return err
 }
 
 func storeDir(data string) string   { return filepath.Join(data, "store") }

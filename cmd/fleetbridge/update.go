@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -109,7 +110,7 @@ func (a *app) printResult(ctx context.Context, cl *client.Client, r result) erro
 			sign, r.Campaign, r.Outcome, r.Confirmed, r.Devices, r.Failed, r.Silent, r.Skipped, r.Elapsed, prefix("; ", r.reason)),
 	}
 	if why != "" {
-		lines = append(lines, "  not confirmed because: "+why)
+		lines = append(lines, "  "+why)
 	}
 	lines = append(lines,
 		fmt.Sprintf("  %s over MQTT in %d chunks; %d devices went on where they were after losing power or link",
@@ -118,30 +119,50 @@ func (a *app) printResult(ctx context.Context, cl *client.Client, r result) erro
 	return a.printText(strings.Join(lines, "\n"))
 }
 
-// reasons says why devices were not updated, and how many.
+// reasons counts why devices were not updated, by outcome: the numbers of each add up to the tally's.
 func reasons(ctx context.Context, cl *client.Client, id string) (string, error) {
-	n, err := reasonCounts(ctx, cl, id)
-	return countText(n), err
+	why := map[string]map[string]int{}
+	err := eachNotUpdated(ctx, cl, id, func(v topics.AssignmentView) {
+		for _, o := range tallyOf(1, map[string]uint64{v.State: 1}).outcomes() {
+			if o.n > 0 {
+				if why[o.name] == nil {
+					why[o.name] = map[string]int{}
+				}
+				why[o.name][cmp.Or(v.Reason, v.State)]++
+			}
+		}
+	})
+	var parts []string
+	for _, name := range sortedKeys(why) {
+		parts = append(parts, name+": "+countText(why[name]))
+	}
+	return strings.Join(parts, "; "), err
 }
 
 // reasonCounts counts the devices that were not updated by state and reason.
 func reasonCounts(ctx context.Context, cl *client.Client, id string) (map[string]int, error) {
+	n := map[string]int{}
+	err := eachNotUpdated(ctx, cl, id, func(v topics.AssignmentView) { n[strings.TrimSpace(v.State+" "+v.Reason)]++ })
+	return n, err
+}
+
+// eachNotUpdated calls fn for every device of a campaign that is settled and not confirmed.
+func eachNotUpdated(ctx context.Context, cl *client.Client, id string, fn func(topics.AssignmentView)) error {
 	c, err := ident.ParseCampaign(id)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	n := map[string]int{}
-	for _, state := range []campaign.State{campaign.Failed, campaign.Rejected, campaign.Reverted, campaign.Silent, campaign.Skipped, campaign.Withdrawn} {
+	for _, state := range []campaign.State{campaign.Failed, campaign.Rejected, campaign.Reverted, campaign.Silent, campaign.Skipped, campaign.Withdrawn, campaign.Deregistered} {
 		items := client.List[topics.AssignmentView](ctx, cl, "campaign", "devices",
 			func(p topics.Page) any { return topics.CampaignDevices{Page: p, Campaign: c, State: string(state)} })
 		for v, err := range items {
 			if err != nil {
-				return nil, err
+				return err
 			}
-			n[strings.TrimSpace(v.State+" "+v.Reason)]++
+			fn(v)
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // countText prints counts, the most frequent first.

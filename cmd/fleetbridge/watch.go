@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -121,7 +122,7 @@ func over(p topics.Progress) bool {
 // tally sums counts by what people ask for.
 type tally struct{ total, confirmed, failed, silent, skipped, open uint64 }
 
-// tallyOf sorts every state into one of four outcomes, or open. Withdrawn and deregistered devices were not updated and
+// tallyOf sorts every state into one of four outcomes, or open. Who rejected or reverted the update failed. Withdrawn and deregistered devices were not updated and
 // did nothing wrong: they count as skipped.
 func tallyOf(total uint64, counts map[string]uint64) tally {
 	t := tally{total: total}
@@ -142,12 +143,24 @@ func tallyOf(total uint64, counts map[string]uint64) tally {
 	return t
 }
 
+// outcome is a part of a tally, in the word that every output has for it.
+type outcome struct {
+	name string
+	n    uint64
+}
+
+// outcomes are the four that end an update.
+func (n tally) outcomes() []outcome {
+	return []outcome{{"confirmed", n.confirmed}, {"failed", n.failed}, {"silent", n.silent}, {"skipped", n.skipped}}
+}
+
 // countsText is a progress in one line.
 func countsText(p topics.Progress) string {
-	text := fmt.Sprint(p.Total)
-	for _, s := range campaign.States {
-		if n := p.Counts[string(s)]; n > 0 {
-			text += fmt.Sprintf(", %s %d", s, n)
+	n := tallyOf(p.Total, p.Counts)
+	text := fmt.Sprintf("%d devices", n.total)
+	for _, o := range append(n.outcomes(), outcome{"open", n.open}) {
+		if o.n > 0 {
+			text += fmt.Sprintf(", %d %s", o.n, o.name)
 		}
 	}
 	return text
@@ -158,6 +171,7 @@ func countsText(p topics.Progress) string {
 type track struct {
 	a     *app
 	live  bool
+	width func() int // of the terminal, which may change; a line that wraps could not be drawn over
 	start time.Time
 	drawn int // lines to draw over
 	told  int // waves whose line is written for good
@@ -167,7 +181,7 @@ type track struct {
 
 func (a *app) newTrack() *track {
 	now := time.Now()
-	return &track{a: a, live: terminal(a.stderr), start: now, last: now, took: map[int]time.Duration{}}
+	return &track{a: a, live: terminal(a.stderr), width: func() int { return width(a.stderr) }, start: now, last: now, took: map[int]time.Duration{}}
 }
 
 func (t *track) at(p topics.Progress) {
@@ -178,10 +192,11 @@ func (t *track) at(p topics.Progress) {
 		if t.drawn > 0 {
 			fmt.Fprintf(t.a.stderr, "\x1b[%dA", t.drawn)
 		}
+		wide := t.width()
 		for i, w := range p.Waves {
-			fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", t.wave(i, len(p.Waves), w))
+			fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", t.wave(i, len(p.Waves), w, wide))
 		}
-		fmt.Fprintf(t.a.stderr, "\x1b[K  %s: %s\n", p.State, countsText(p))
+		fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", cut("  "+p.State+": "+countsText(p), wide))
 		t.drawn = len(p.Waves) + 1
 		return
 	}
@@ -190,7 +205,7 @@ func (t *track) at(p topics.Progress) {
 		if tallyOf(w.Total, w.Counts).open > 0 {
 			break
 		}
-		fmt.Fprintln(t.a.stderr, t.wave(t.told, len(p.Waves), w))
+		fmt.Fprintln(t.a.stderr, t.wave(t.told, len(p.Waves), w, defaultWidth))
 		t.told++
 	}
 	if time.Since(t.last) > lineEvery {
@@ -199,9 +214,9 @@ func (t *track) at(p topics.Progress) {
 	}
 }
 
-func (t *track) wave(i, of int, w topics.WaveProgress) string {
+// wave is the line of wave i: what is not zero, with as much of a bar as wide columns leave room for.
+func (t *track) wave(i, of int, w topics.WaveProgress, wide int) string {
 	n := tallyOf(w.Total, w.Counts)
-	done := n.total - n.open
 	took, settled := t.took[i]
 	if !settled {
 		took = time.Since(t.start)
@@ -209,8 +224,42 @@ func (t *track) wave(i, of int, w topics.WaveProgress) string {
 	if n.open == 0 {
 		t.took[i] = took
 	}
-	return fmt.Sprintf("  wave %d/%d %s %d/%d   ok %d   failed %d   silent %d   skipped %d   %.1f s",
-		i+1, of, bar(done, n.total, 20), done, n.total, n.confirmed, n.failed, n.silent, n.skipped, took.Seconds())
+	return waveLine(i, of, n, took, wide)
+}
+
+func waveLine(i, of int, n tally, took time.Duration, wide int) string {
+	const longest, shortest = 15, 5
+	done := n.total - n.open
+	head := fmt.Sprintf("  wave %d/%d ", i+1, of)
+	tail := fmt.Sprintf("%d/%d", done, n.total)
+	for _, o := range n.outcomes() {
+		if o.n > 0 {
+			tail += fmt.Sprintf("  %s %d", o.name, o.n)
+		}
+	}
+	tail += "  " + tookText(took)
+	if cells := min(longest, wide-len(head)-len(tail)-1); cells >= shortest {
+		return head + bar(done, n.total, cells) + " " + tail
+	}
+	return cut(head+strings.ReplaceAll(tail, "  ", " "), wide)
+}
+
+func tookText(d time.Duration) string {
+	switch {
+	case d < 100*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f h", d.Hours())
+}
+
+// cut is s in at most wide columns; each of its runes takes one.
+func cut(s string, wide int) string {
+	if r := []rune(s); len(r) > wide {
+		return string(r[:max(0, wide-1)]) + "…"
+	}
+	return s
 }
 
 // end leaves what is drawn.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"fleetbridge/campaign"
 	"fleetbridge/firmware"
@@ -45,7 +47,7 @@ func TestTrackIsPlainWithoutTerminal(t *testing.T) {
 	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2), wave(1, 4)}})
 	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2), wave(0, 5)}})
 	lines := strings.Split(strings.TrimSpace(words.String()), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], "wave 1/2") || !strings.Contains(lines[1], "5/5   ok 5") || strings.Contains(words.String(), "\x1b") {
+	if len(lines) != 2 || !strings.Contains(lines[0], "wave 1/2") || !strings.Contains(lines[1], "5/5  confirmed 5") || strings.Contains(words.String(), "\x1b") {
 		t.Errorf("got %q", lines)
 	}
 	a.quiet = true
@@ -53,6 +55,42 @@ func TestTrackIsPlainWithoutTerminal(t *testing.T) {
 	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2)}})
 	if words.Len() > 0 {
 		t.Errorf("said under --quiet: %q", words.String())
+	}
+}
+
+// TestLinesFitTheTerminal draws the longest lines there are: one that wraps can't be drawn over.
+func TestLinesFitTheTerminal(t *testing.T) {
+	const million = 1_000_000
+	n := tally{total: 5 * million, confirmed: million, failed: million, silent: million, skipped: million, open: million}
+	full := topics.Progress{State: "running", Total: n.total, Counts: map[string]uint64{}}
+	for _, s := range campaign.States {
+		full.Counts[string(s)] = million
+	}
+	full.Waves = []topics.WaveProgress{{Total: n.total, Counts: full.Counts}}
+	for _, wide := range []int{1, 40, 80, 200} {
+		line := waveLine(98, 99, n, 90*24*time.Hour, wide)
+		if got := utf8.RuneCountInString(line); got > wide {
+			t.Errorf("%d columns: a wave's line has %d: %s", wide, got, line)
+		}
+		var words bytes.Buffer
+		a := &app{env: env{stderr: &words}}
+		track := a.newTrack()
+		track.live, track.width = true, func() int { return wide }
+		track.at(full)
+		for line := range strings.Lines(words.String()) {
+			line = strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "\x1b[K")
+			if got := utf8.RuneCountInString(line); got > wide {
+				t.Errorf("%d columns: a line has %d: %s", wide, got, line)
+			}
+		}
+	}
+	const many = 20_000
+	n = tally{total: 5 * many, confirmed: many, failed: many, silent: many, skipped: many, open: many}
+	if line := waveLine(2, 3, n, time.Hour, 80); !strings.Contains(line, "skipped 20000") {
+		t.Errorf("80 columns do not show every count: %s", line)
+	}
+	if line := waveLine(0, 3, tally{total: 10, confirmed: 10}, time.Second, 80); strings.Contains(line, "failed") || !strings.Contains(line, strings.Repeat("█", 15)) {
+		t.Errorf("a quiet wave: %s", line)
 	}
 }
 

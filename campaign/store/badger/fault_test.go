@@ -284,6 +284,17 @@ func TestNoSpace(t *testing.T) {
 	if err := errors.Join(putDevice(t, s, "a"), s.Healthy()); err != nil {
 		t.Fatal(err)
 	}
+	for have, want := range map[int64]bool{2000: true, 1999: false, 2010: true} { // twice the store's own reserve, and the bytes
+		bytes := int64(0)
+		if have == 2010 {
+			bytes = 10
+		}
+		free.Store(have)
+		if err := s.Room(bytes); (err == nil) != want || err != nil && !errors.Is(err, badger.ErrNoSpace) {
+			t.Errorf("Room(%d) with %d free: %v", bytes, have, err)
+		}
+	}
+	free.Store(1000)
 	refused := func(what string) {
 		t.Helper()
 		if err := putDevice(t, s, "b"); !errors.Is(err, badger.ErrNoSpace) || !errors.Is(err, campaign.ErrUnavailable) {
@@ -440,4 +451,25 @@ func opensRight(t *testing.T, dir, name string, damage func([]byte) []byte) bool
 		}
 	}()
 	return s.View(t.Context(), storetest.Audit) == nil
+}
+
+// A table that was being written when the process died is half there, and in no list: it is no damage.
+func TestUnfinishedTableIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, badger.Options{Dir: dir})
+	if err := putDevice(t, s, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"000090.sst": nil, "000091.sst": {1, 2, 3}, "000092.sst": make([]byte, 1<<20)} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, badger.Options{Dir: dir})
+	if err := hasDevice(t, s, "kept"); err != nil {
+		t.Error(err)
+	}
 }

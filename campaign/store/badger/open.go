@@ -43,7 +43,7 @@ func openDB(o Options, log *slog.Logger) (db *kv.DB, err error) {
 		}
 	}()
 	if !o.InMemory {
-		if err := checkTables(o.Dir); err != nil {
+		if err := checkTables(opt); err != nil {
 			return nil, err
 		}
 	}

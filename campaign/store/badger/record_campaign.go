@@ -107,6 +107,7 @@ type campaignRecord struct {
 	Unjudgeable string `cbor:"42,keyasint,omitempty"`
 	Filter      string `cbor:"43,keyasint,omitempty"` // of the selection
 	Abandoned   int    `cbor:"50,keyasint,omitempty"`
+	Sequence    uint64 `cbor:"28,keyasint,omitempty"`
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -117,6 +118,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		Vendor:      uuidBytes(c.Vendor),
 		Class:       uuidBytes(c.Class),
 		Component:   c.Component,
+		Sequence:    c.Sequence,
 		Payload:     digestBytes(c.Payload),
 		Size:        c.Size,
 		Labels:      c.Selection.Labels,
@@ -160,6 +162,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		Vendor:      p.uuid(r.Vendor),
 		Class:       p.uuid(r.Class),
 		Component:   r.Component,
+		Sequence:    r.Sequence,
 		Payload:     p.digest(r.Payload),
 		Size:        r.Size,
 		Selection:   campaign.Selection{Labels: r.Labels, Filter: r.Filter},

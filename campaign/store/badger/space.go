@@ -59,3 +59,21 @@ func (s *space) check(now time.Time) error {
 	}
 	return s.err
 }
+
+// Room says whether bytes more may be written beside the store: it keeps twice Options.MinFree, so that whatever else is
+// on the file system stops before the store has to. The error is ErrNoSpace.
+func (s *Store) Room(bytes int64) error { return s.space.room(bytes) }
+
+func (s *space) room(bytes int64) error {
+	if s.min == 0 {
+		return nil
+	}
+	n, err := s.free(s.dir)
+	if err != nil {
+		return fmt.Errorf("%w: measure free space: %w", ErrNoSpace, err)
+	}
+	if need := 2*s.min + uint64(max(bytes, 0)); n < need {
+		return fmt.Errorf("%w: %d MiB free, %d MiB needed", ErrNoSpace, n>>20, need>>20)
+	}
+	return nil
+}

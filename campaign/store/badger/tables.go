@@ -7,21 +7,35 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	kv "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/table"
 )
 
 // checkTables refuses tables whose end can't be one. Badger opens them in goroutines of its own and there slices by the
 // lengths at the end before it has checked any checksum: a cut or overwritten file would end the process. What passes
 // here Badger itself checks by checksum.
 //
+// Only the tables that the manifest file names count: one that was being written when the process died is half there,
+// and Badger removes it.
+//
 // The end of a table is: index, its length[4], checksum, its length[4].
-func checkTables(dir string) error {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil {
-		return fmt.Errorf("list tables: %w", err)
+func checkTables(opt kv.Options) error {
+	f, err := os.Open(filepath.Join(opt.Dir, kv.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	for _, p := range paths {
-		if err := checkTable(p); err != nil {
-			return fmt.Errorf("table %s: %w", filepath.Base(p), err)
+	if err != nil {
+		return fmt.Errorf("read list of tables: %w", err)
+	}
+	defer f.Close()
+	m, _, err := kv.ReplayManifestFile(f, opt.ExternalMagicVersion, opt)
+	if err != nil {
+		return fmt.Errorf("read list of tables: %w", err)
+	}
+	for id := range m.Tables {
+		if err := checkTable(table.NewFilename(id, opt.Dir)); err != nil {
+			return fmt.Errorf("table %d: %w", id, err)
 		}
 	}
 	return nil
