@@ -8,6 +8,7 @@ import (
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
+	"fleetbridge/internal/failpoint"
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
@@ -67,6 +68,7 @@ func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {
 		b.o.Logger.Error("manifest could not be read for its topic", "tenant", t, "device", d, "err", err)
 		return
 	}
+	failpoint.At("topic: before publish", "")
 	b.publish(ctx, link.Message{Topic: topics.ManifestTopic(t, d), Payload: envelope, QoS: 1, Retain: true})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
+	"fleetbridge/internal/failpoint"
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
@@ -256,12 +257,15 @@ func (c *call) mutate(ctx context.Context, fn func(campaign.Tx) (any, campaign.R
 		if reply, res, err = c.audited(tx, fn); err != nil {
 			return err
 		}
+		failpoint.At("command: before commit", c.spec.Noun+"/"+c.spec.Verb)
 		return box.put(tx, reply)
 	})
+	failpoint.At("command: after commit", c.spec.Noun+"/"+c.spec.Verb)
 	if err != nil {
 		c.b.remind(ctx, c.tenant, res)
 		return nil, err
 	}
 	c.b.announce(ctx, c.tenant, res)
+	failpoint.At("command: before reply", c.spec.Noun+"/"+c.spec.Verb)
 	return reply, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fleetbridge/campaign"
 	"fleetbridge/firmware"
 	"fleetbridge/ident"
+	"fleetbridge/internal/failpoint"
 	"fleetbridge/topics"
 )
 
@@ -20,6 +21,7 @@ func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, e
 	if err != nil {
 		return nil, fmt.Errorf("begin upload: %w", err)
 	}
+	failpoint.At("payload: begun without record", "")
 	complete := false
 	err = c.b.commit(ctx, func(tx campaign.Tx) error {
 		p, err := tx.Payload(c.tenant, req.Digest)
@@ -60,6 +62,7 @@ func payloadAppend(ctx context.Context, c *call, req topics.PayloadAppend) (any,
 		return up, nil
 	}
 	up.Offset, err = c.b.o.Catalogue.Append(c.tenant, req.Digest, req.Offset, req.Data)
+	failpoint.At("payload: appended", "")
 	if errors.Is(err, firmware.ErrOffset) {
 		return nil, problem(topics.ProblemUploadOffset, "offset %d is not where the upload stands: go on from %d", req.Offset, up.Offset)
 	}
@@ -73,6 +76,7 @@ func payloadCommit(ctx context.Context, c *call, req topics.PayloadCommit) (any,
 	if err := c.b.o.Catalogue.Commit(c.tenant, req.Digest); err != nil {
 		return nil, fmt.Errorf("commit payload %s: %w", req.Digest, err)
 	}
+	failpoint.At("payload: committed without record", "")
 	size, err := c.b.o.Catalogue.Size(c.tenant, req.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("commit payload %s: %w", req.Digest, err)

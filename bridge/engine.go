@@ -11,6 +11,7 @@ import (
 	"fleetbridge/campaign"
 	"fleetbridge/firmware"
 	"fleetbridge/ident"
+	"fleetbridge/internal/failpoint"
 )
 
 const (
@@ -65,8 +66,10 @@ func (b *Bridge) fetch(ctx context.Context, j job) error {
 			err = b.commit(ctx, func(tx campaign.Tx) error {
 				var err error
 				res, wake, err = campaign.Freeze(tx, now, j.tenant, j.campaign, found)
+				failpoint.At("fetch: before commit", "")
 				return err
 			})
+			failpoint.At("fetch: after commit", "")
 		}
 		return res, wake, err
 	})
@@ -74,14 +77,23 @@ func (b *Bridge) fetch(ctx context.Context, j job) error {
 
 // advance does one slice of work on one campaign. The error is fatal.
 func (b *Bridge) advance(ctx context.Context, j job) error {
-	return b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
+	step := "" // for failpoints
+	err := b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
 		err = b.commit(ctx, func(tx campaign.Tx) error {
 			var err error
+			from := situation(tx, j)
 			res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), b.troubles.slice(j))
+			if failpoint.Enabled {
+				step = from + ">" + situation(tx, j)
+			}
+			failpoint.At("advance: before commit", step)
 			return err
 		})
+		failpoint.At("advance: after commit", step)
 		return res, wake, err
 	})
+	failpoint.At("advance: after publish", step)
+	return err
 }
 
 // step commits by do, then publishes. A crash between the two is mended by mend and by the due index. The error is fatal.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"fleetbridge/campaign"
+	"fleetbridge/internal/failpoint"
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
@@ -70,14 +71,17 @@ func (b *Bridge) record(ctx context.Context, a topics.Address, in link.Inbound, 
 	var res campaign.Result
 	err := b.commit(ctx, func(tx campaign.Tx) (err error) {
 		res, err = fn(tx)
+		failpoint.At("device: before commit", string(a.Channel))
 		return err
 	})
+	failpoint.At("device: after commit", string(a.Channel))
 	if err != nil {
 		b.refuse(a, in, fmt.Errorf("record %s: %w", what, err))
 		b.remind(ctx, a.Tenant, res)
 		return res, false
 	}
 	in.Ack.Done(link.Success) // durable: the commit above has returned
+	failpoint.At("device: after PUBACK", string(a.Channel))
 	return res, true
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
+	"fleetbridge/internal/failpoint"
 )
 
 // abandonedAfter is when an upload that got no byte is given up.
@@ -89,6 +90,7 @@ func (b *Bridge) mendTenant(ctx context.Context, t ident.Tenant) error {
 		}
 		device = next
 	}
+	failpoint.At("start: after sweep", "")
 	return b.wakeAll(ctx, t)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fleetbridge/ident"
+	"fleetbridge/internal/failpoint"
 )
 
 // Begin starts the upload of a payload of size bytes, or goes on with one, and returns how many bytes are there: size
@@ -138,6 +139,7 @@ func (c *Catalogue) commit(t ident.Tenant, d ident.Digest) error {
 	if err := c.root.Rename(p.name, payloadFile(t, d)); err != nil {
 		return err
 	}
+	failpoint.At("payload: renamed, not synced", "")
 	return c.syncFolder(t.String())
 }
 

@@ -24,7 +24,7 @@ var law = map[string]rule{
 	"topics":        {imports: []string{"ident"}, pure: true},
 	"firmware/cose": {imports: []string{"ident"}, pure: true},
 	"firmware/suit": {imports: []string{"ident", "firmware/cose"}, pure: true},
-	"firmware":      {imports: []string{"ident", "firmware/suit", "firmware/cose"}},
+	"firmware":      {imports: []string{"ident", "firmware/suit", "firmware/cose", "internal/failpoint"}},
 	"link":          {imports: []string{"topics", "ident"}, pure: true},
 	"link/linktest": {imports: []string{"link", "topics", "ident"}},
 	"campaign": {
@@ -34,7 +34,7 @@ var law = map[string]rule{
 	},
 	"campaign/selector": {imports: []string{"ident"}, pure: true},
 	"campaign/store/badger": {
-		imports: []string{"campaign", "firmware", "firmware/suit", "firmware/cose", "ident"},
+		imports: []string{"campaign", "firmware", "firmware/suit", "firmware/cose", "ident", "internal/failpoint"},
 		tests:   []string{"campaign/store/storetest"},
 	},
 	"campaign/store/storetest": {
@@ -46,7 +46,7 @@ var law = map[string]rule{
 		tests:   []string{"link/linktest"},
 	},
 	"bridge": {
-		imports: []string{"link", "campaign", "campaign/selector", "firmware", "firmware/suit", "firmware/cose", "topics", "ident"},
+		imports: []string{"link", "campaign", "campaign/selector", "firmware", "firmware/suit", "firmware/cose", "topics", "ident", "internal/failpoint"},
 		tests:   []string{"campaign/store/badger", "campaign/store/storetest"},
 	},
 	"simulator/lean":     {imports: []string{"topics", "ident"}},
@@ -54,6 +54,7 @@ var law = map[string]rule{
 	"simulator/scenario": {imports: []string{"simulator", "topics", "ident", "internal/spec"}},
 	"internal/client":    {imports: []string{"topics", "ident"}, tests: []string{"broker", "link"}},
 	"internal/config":    {},
+	"internal/failpoint": {},
 	"internal/spec":      {},
 	"internal/httpapi":   {},
 	"internal/arch":      {},

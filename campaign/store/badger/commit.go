@@ -11,6 +11,7 @@ import (
 	kv "github.com/dgraph-io/badger/v4"
 
 	"fleetbridge/campaign"
+	"fleetbridge/internal/failpoint"
 )
 
 const (
@@ -223,7 +224,9 @@ func (s *Store) commit(b *batch) error {
 	if err == nil {
 		start := time.Now()
 		s.began.Store(start.UnixNano())
+		failpoint.At("store: before write", "")
 		err = s.write(txn)
+		failpoint.At("store: after write", "")
 		s.began.Store(0)
 		s.stats.commits.Add(1)
 		s.stats.nanos.Add(uint64(time.Since(start)))
