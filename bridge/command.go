@@ -82,6 +82,7 @@ var handlers = map[[2]string]handler{
 	{"campaign", "get"}:      handle(campaignGet),
 	{"campaign", "start"}:    handle(campaignStart),
 	{"campaign", "stop"}:     handle(campaignStop),
+	{"campaign", "retry"}:    handle(campaignRetry),
 	{"campaign", "pause"}:    handle(campaignPause),
 	{"campaign", "resume"}:   handle(campaignResume),
 	{"campaign", "next"}:     handle(campaignNext),

@@ -42,13 +42,13 @@ func reportOf(r topics.Report) campaign.Report {
 }
 
 func selectionOf(s topics.Selection) campaign.Selection {
-	return campaign.Selection{Devices: s.Devices, Labels: s.Labels, Filter: s.Filter}
+	return campaign.Selection{Devices: s.Devices, Labels: s.Labels, Filter: s.Filter, From: fromOf(s.From)}
 }
 
 // selectionView is what c selects by, and what came of it.
 func selectionView(c campaign.Campaign) topics.Selection {
 	s := c.Selection
-	return topics.Selection{Devices: s.Devices, Labels: s.Labels, Filter: s.Filter, Unjudged: c.Unjudged, Unjudgeable: c.Unjudgeable}
+	return topics.Selection{Devices: s.Devices, Labels: s.Labels, Filter: s.Filter, From: fromView(s.From), Unjudged: c.Unjudged, Unjudgeable: c.Unjudgeable}
 }
 
 // policyOf starts from the domain's defaults: on the wire an absent percentage is not the same as 0.

@@ -22,3 +22,23 @@ func retryView(r campaign.Retry) topics.Retry {
 	}
 	return w
 }
+
+func fromOf(w topics.SelectionFrom) campaign.From {
+	return campaign.From{Campaign: w.Campaign, States: statesOf(w.States)}
+}
+
+func fromView(f campaign.From) topics.SelectionFrom {
+	w := topics.SelectionFrom{Campaign: f.Campaign}
+	for _, s := range f.States {
+		w.States = append(w.States, string(s))
+	}
+	return w
+}
+
+func statesOf(words []string) []campaign.State {
+	var out []campaign.State
+	for _, s := range words {
+		out = append(out, campaign.State(s))
+	}
+	return out
+}

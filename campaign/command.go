@@ -112,6 +112,7 @@ func (s Spec) complete() (Spec, error) {
 	if len(s.Selection.Devices) > 0 && (len(s.Selection.Labels) > 0 || s.Selection.Filter != "") {
 		bad.add("/selection", "a list of devices stands alone, without labels and filter")
 	}
+	s.Selection.From.check(&bad, s.Selection)
 	if _, err := compiled(s.Selection.Filter); err != nil {
 		bad.add("/selection/filter", "%v", err)
 	}

@@ -34,8 +34,11 @@ type Picks struct {
 // Pick reads the devices that c selects by their identifier, after the given one, and looks at no more than limit. With
 // records, or where the filter needs them, it reads their records; else only indexes.
 func (c Campaign) Pick(r Reader, t ident.Tenant, after ident.Device, limit int, records bool) (Picks, error) {
-	if len(c.Selection.Devices) > 0 {
+	switch {
+	case len(c.Selection.Devices) > 0:
 		return c.pickListed(r, t, after, limit, records)
+	case !c.Selection.From.IsZero():
+		return c.pickFrom(r, t, after, limit, records)
 	}
 	filter, err := compiled(c.Selection.Filter)
 	if err != nil {
@@ -77,14 +80,9 @@ func (c Campaign) pickListed(r Reader, t ident.Tenant, after ident.Device, limit
 	}
 	more := len(list) > limit
 	for _, id := range list[:min(limit, len(list))] {
-		one := Picked{ID: id}
-		if records {
-			switch one.Device, err = r.Device(t, id); {
-			case err == nil:
-				one.Known = true
-			case !errors.Is(err, ErrNotFound):
-				return Picks{}, fmt.Errorf("read device: %w", err)
-			}
+		one, err := pickOne(r, t, id, records)
+		if err != nil {
+			return Picks{}, err
 		}
 		p.Picked = append(p.Picked, one)
 		if more {
@@ -94,7 +92,21 @@ func (c Campaign) pickListed(r Reader, t ident.Tenant, after ident.Device, limit
 	return p, nil
 }
 
-// Selects says whether c, which lists no devices, selects a registered device at a moment. With an error it does not: the
+// pickOne picks a device that need not be registered.
+func pickOne(r Reader, t ident.Tenant, id ident.Device, record bool) (one Picked, err error) {
+	if one.ID = id; !record {
+		return one, nil
+	}
+	switch one.Device, err = r.Device(t, id); {
+	case err == nil:
+		one.Known = true
+	case !errors.Is(err, ErrNotFound):
+		return one, fmt.Errorf("read device: %w", err)
+	}
+	return one, nil
+}
+
+// Selects says whether c, which neither lists devices nor takes another campaign's, selects a registered device at a moment. With an error it does not: the
 // filter failed on the device, or is none.
 func (c Campaign) Selects(d Device, at time.Time) (bool, error) {
 	if !c.eligible(d) {

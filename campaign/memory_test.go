@@ -80,6 +80,7 @@ func copyAssignment(a campaign.Assignment) campaign.Assignment {
 func copyCampaign(c campaign.Campaign) campaign.Campaign {
 	c.Bounds, c.Selection.Devices = slices.Clone(c.Bounds), slices.Clone(c.Selection.Devices)
 	c.Selection.Labels = maps.Clone(c.Selection.Labels)
+	c.Selection.From.States = slices.Clone(c.Selection.From.States)
 	c.Policy.Waves, c.Policy.Deadlines = slices.Clone(c.Policy.Waves), maps.Clone(c.Policy.Deadlines)
 	c.Policy.Retry.Reasons = slices.Clone(c.Policy.Retry.Reasons)
 	return c

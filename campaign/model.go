@@ -235,6 +235,7 @@ type Selection struct {
 	Devices []ident.Device
 	Labels  map[string]string
 	Filter  string // of package selector; "": all pass
+	From    From   // stands alone
 }
 
 // Wave is one group of a campaign: Percent of the selected devices or a Count of them.

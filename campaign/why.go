@@ -147,6 +147,8 @@ func (x *explainer) notPart(c Campaign) (code, detail string) {
 	switch {
 	case len(c.Selection.Devices) > 0 && !listed:
 		return WhyNotSelected, "the campaign lists its devices, and this is none of them"
+	case !c.Selection.From.IsZero():
+		return WhyNotSelected, fmt.Sprintf("the campaign takes devices of campaign %s in state %v", c.Selection.From.Campaign, c.Selection.From.States)
 	}
 	if in, err := c.Selects(x.dev, x.now); !listed && !in {
 		return WhyNotSelected, c.whyUnselected(x.dev, err)

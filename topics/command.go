@@ -161,6 +161,8 @@ type (
 		Devices []ident.Device    `json:"devices,omitempty" cbor:"1,keyasint,omitempty"` // at most 10,000
 		Labels  map[string]string `json:"labels,omitempty" cbor:"2,keyasint,omitempty"`
 		Filter  string            `json:"filter,omitempty" cbor:"3,keyasint,omitempty"` // see docs/selector.md
+		// From selects the devices of another campaign; it stands alone.
+		From SelectionFrom `json:"from,omitzero" cbor:"7,keyasint,omitzero"`
 		// Unjudged and Unjudgeable are told in replies: how many devices were left out because the filter failed on them,
 		// and why it failed on the first.
 		Unjudged    uint64 `json:"unjudged,omitempty" cbor:"4,keyasint,omitempty"`

@@ -24,4 +24,19 @@ type (
 		Device  ident.Device `json:"device" cbor:"1,keyasint"`
 		Payload ident.Digest `json:"payload,omitzero" cbor:"2,keyasint,omitzero"`
 	}
+	// SelectionFrom selects the devices that stand in one of States in a campaign when the new one freezes its devices.
+	SelectionFrom struct {
+		Campaign ident.Campaign `json:"campaign" cbor:"1,keyasint"`
+		States   []string       `json:"states" cbor:"2,keyasint"` // failed, rejected, silent, withdrawn, reverted
+	}
+	// CampaignRetry makes the draft New of the devices that stand in one of States (failed) in a campaign. Up to 10,000 are
+	// listed in it; more are selected by reference. What is absent is the campaign's own, but for a start and an end time.
+	CampaignRetry struct {
+		Campaign    ident.Campaign `json:"campaign" cbor:"1,keyasint"`
+		New         ident.Campaign `json:"new" cbor:"2,keyasint"`
+		States      []string       `json:"states,omitempty" cbor:"3,keyasint,omitempty"`
+		Manifest    ident.Digest   `json:"manifest,omitzero" cbor:"4,keyasint,omitzero"`
+		Policy      *Policy        `json:"policy,omitempty" cbor:"5,keyasint,omitempty"`
+		Description string         `json:"description,omitempty" cbor:"6,keyasint,omitempty"`
+	}
 )

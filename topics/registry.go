@@ -52,6 +52,7 @@ var Commands = []CommandSpec{
 	{"campaign", "get", byReader, false, "Shows one campaign with its progress.", CampaignRef{}, CampaignView{}},
 	{"campaign", "start", byOperator, true, "Starts a draft.", CampaignRef{}, CampaignView{}},
 	{"campaign", "stop", byOperator, true, "Stops a campaign: what is not finished is withdrawn.", CampaignRef{}, CampaignView{}},
+	{"campaign", "retry", byOperator, true, "Makes a draft of the devices that failed in a campaign, or stand in other states.", CampaignRetry{}, CampaignView{}},
 	{"campaign", "pause", byOperator, true, "Pauses an active campaign: nothing is offered; devices that have their offer go on.", CampaignRef{}, CampaignView{}},
 	{"campaign", "resume", byOperator, true, "Lets a paused campaign go on.", CampaignRef{}, CampaignView{}},
 	{"campaign", "next", byOperator, true, "Releases the wave after the open one of a campaign with manual waves.", CampaignRef{}, CampaignView{}},

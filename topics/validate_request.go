@@ -191,6 +191,7 @@ func (f *faults) selection(s Selection) {
 	f.check(len(s.Devices) <= MaxDevices, "/selection/devices", "at most 10000")
 	f.check(len(s.Devices) == 0 || len(s.Labels) == 0 && s.Filter == "", "/selection", "devices, or labels and a filter, not both")
 	f.filter(s.Filter, "/selection/filter")
+	f.from(s)
 	unique(f, s.Devices, "/selection/devices")
 	f.labels(s.Labels, "/selection/labels")
 }

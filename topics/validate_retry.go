@@ -28,3 +28,39 @@ func (r DeviceClear) Validate() error {
 	f.check(!r.Device.IsZero(), "/device", "required")
 	return f.err()
 }
+
+// maxStates bounds the states that a selection from a campaign names. Which make sense is the domain's rule.
+const maxStates = 8
+
+func (f *faults) states(list []string, pointer string) {
+	f.check(len(list) <= maxStates, pointer, "at most 8")
+	for i, s := range list {
+		at := fmt.Sprintf("%s/%d", pointer, i)
+		f.check(s != "", at, "a state")
+		f.word(s, MaxStateWord, at)
+	}
+}
+
+func (f *faults) from(s Selection) {
+	if s.From.Campaign.IsZero() && len(s.From.States) == 0 {
+		return
+	}
+	f.check(!s.From.Campaign.IsZero(), "/selection/from/campaign", "required")
+	f.check(len(s.From.States) > 0, "/selection/from/states", "required")
+	f.states(s.From.States, "/selection/from/states")
+	f.check(len(s.Devices) == 0 && len(s.Labels) == 0 && s.Filter == "", "/selection", "from stands alone")
+}
+
+// Validate returns nil or FieldErrors.
+func (r CampaignRetry) Validate() error {
+	var f faults
+	f.check(!r.Campaign.IsZero(), "/campaign", "required")
+	f.check(!r.New.IsZero(), "/new", "required")
+	f.check(r.New != r.Campaign, "/new", "another one than campaign")
+	f.states(r.States, "/states")
+	f.text(r.Description, MaxDescription, "/description")
+	if r.Policy != nil {
+		f.policy(*r.Policy)
+	}
+	return f.err()
+}

@@ -19,7 +19,7 @@ import (
 func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
 		campaignCreate(a), campaignUpdate(a), campaignList(a), campaignShow(a), campaignDevices(a), campaignReport(a), campaignEvents(a),
-		campaignStart(a), campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a),
+		campaignStart(a), campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a), campaignRetry(a),
 		campaignWatch(a), campaignWait(a),
 	)
 }

@@ -72,6 +72,27 @@ func (r policyRecord) domain() campaign.Policy {
 	return p
 }
 
+type fromRecord struct {
+	Campaign string   `cbor:"1,keyasint,omitempty"`
+	States   []string `cbor:"2,keyasint,omitempty"`
+}
+
+func fromRecordOf(f campaign.From) fromRecord {
+	r := fromRecord{Campaign: f.Campaign.String()}
+	for _, s := range f.States {
+		r.States = append(r.States, string(s))
+	}
+	return r
+}
+
+func (r fromRecord) domain(p *parser) campaign.From {
+	f := campaign.From{Campaign: parsed(p, ident.ParseCampaign, r.Campaign)}
+	for _, s := range r.States {
+		f.States = append(f.States, campaign.State(s))
+	}
+	return f
+}
+
 type campaignRecord struct {
 	ID          string            `cbor:"1,keyasint"`
 	Description string            `cbor:"2,keyasint,omitempty"`
@@ -101,13 +122,14 @@ type campaignRecord struct {
 	StoppingAt  stamp             `cbor:"26,keyasint,omitempty"`
 	StoppedAt   stamp             `cbor:"27,keyasint,omitempty"`
 	paceRecord
-	StoppedBy   string `cbor:"60,keyasint,omitempty"`
-	SelectAt    stamp  `cbor:"40,keyasint,omitempty"`
-	Unjudged    uint64 `cbor:"41,keyasint,omitempty"`
-	Unjudgeable string `cbor:"42,keyasint,omitempty"`
-	Filter      string `cbor:"43,keyasint,omitempty"` // of the selection
-	Abandoned   int    `cbor:"50,keyasint,omitempty"`
-	Sequence    uint64 `cbor:"28,keyasint,omitempty"`
+	StoppedBy   string     `cbor:"60,keyasint,omitempty"`
+	SelectAt    stamp      `cbor:"40,keyasint,omitempty"`
+	Unjudged    uint64     `cbor:"41,keyasint,omitempty"`
+	Unjudgeable string     `cbor:"42,keyasint,omitempty"`
+	Filter      string     `cbor:"43,keyasint,omitempty"` // of the selection
+	Abandoned   int        `cbor:"50,keyasint,omitempty"`
+	Sequence    uint64     `cbor:"28,keyasint,omitempty"`
+	From        fromRecord `cbor:"51,keyasint,omitzero"` // of the selection
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -140,6 +162,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		StoppingAt:  stampOf(c.StoppingAt),
 		StoppedAt:   stampOf(c.StoppedAt),
 		Abandoned:   c.Abandoned,
+		From:        fromRecordOf(c.Selection.From),
 		paceRecord:  paceRecordOf(c.Pace),
 		StoppedBy:   c.StoppedBy,
 		SelectAt:    stampOf(c.SelectAt),
@@ -190,6 +213,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		Unjudgeable: r.Unjudgeable,
 	}
 	p.fixed(c.Seed[:], r.Seed)
+	c.Selection.From = r.From.domain(&p)
 	for _, d := range r.Devices {
 		c.Selection.Devices = append(c.Selection.Devices, parsed(&p, ident.ParseDevice, d))
 	}

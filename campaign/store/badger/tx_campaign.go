@@ -32,6 +32,7 @@ func (t *tx) Campaign(tn ident.Tenant, id ident.Campaign) (campaign.Campaign, er
 	// The caller's own, but for the list of devices, which is long and which nobody writes into.
 	c.Selection.Devices = slices.Clip(c.Selection.Devices)
 	c.Selection.Labels = maps.Clone(c.Selection.Labels)
+	c.Selection.From.States = slices.Clone(c.Selection.From.States)
 	c.Policy.Waves = slices.Clone(c.Policy.Waves)
 	c.Policy.Deadlines = maps.Clone(c.Policy.Deadlines)
 	c.Policy.Retry.Reasons = slices.Clone(c.Policy.Retry.Reasons)
