@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -137,4 +138,16 @@ func (c Campaign) room(n Counts, now time.Time) room {
 		r.at = c.refill(now)
 	}
 	return r
+}
+
+// whyNoRoom says what of its pace keeps c from offering, and until when.
+func (c Campaign) whyNoRoom(n Counts, now time.Time) (code, detail string, until time.Time) {
+	switch r := c.room(n, now); {
+	case r.n > 0:
+		return WhyNext, "nothing stands in its way", time.Time{}
+	case r.step == OutsideWindow:
+		return WhyOutsideWindow, "none of the campaign's windows is open", r.at
+	default:
+		return WhyRate, fmt.Sprintf("the campaign offers to %g devices a minute", c.Policy.Rate.At(n.Of(Confirmed))), r.at
+	}
 }

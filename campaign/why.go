@@ -13,20 +13,22 @@ import (
 // The codes of an Answer for a device that has nothing to do in a campaign now. An assignment that has ended, or that
 // is silent, answers with the word of its state.
 const (
-	WhyNotStarted   = "not-started"   // the campaign is a draft
-	WhyNotApproved  = "not-approved"  // it waits for an approval
-	WhyStarting     = "starting"      // it is being set up: the device's turn is not known yet
-	WhyStopping     = "stopping"      // it has been told to stop
-	WhyNotSelected  = "not-selected"  // the device is not part of it
-	WhyPaused       = "paused"        // nothing is offered until somebody resumes it
-	WhyBusy         = "busy"          // another campaign holds the component
-	WhyWaveNotOpen  = "wave-not-open" // an earlier wave has not met its gate
-	WhyInFlightCap  = "in-flight-cap" // as many devices as allowed are being updated
-	WhyNext         = "next"          // nothing stands in its way
-	WhyUnanswered   = "unanswered"    // offered, and the device has not said that it has it
-	WhyOffline      = "offline"       // it is the device's turn, and the device is not connected
-	WhyInProgress   = "in-progress"   // the device is at work
-	maxWhyCampaigns = 64
+	WhyNotStarted    = "not-started"    // the campaign is a draft
+	WhyNotApproved   = "not-approved"   // it waits for an approval
+	WhyStarting      = "starting"       // it is being set up: the device's turn is not known yet
+	WhyStopping      = "stopping"       // it has been told to stop
+	WhyNotSelected   = "not-selected"   // the device is not part of it
+	WhyPaused        = "paused"         // nothing is offered until somebody resumes it
+	WhyBusy          = "busy"           // another campaign holds the component
+	WhyWaveNotOpen   = "wave-not-open"  // an earlier wave has not met its gate
+	WhyInFlightCap   = "in-flight-cap"  // as many devices as allowed are being updated
+	WhyOutsideWindow = "outside-window" // nothing is offered until the next maintenance window opens
+	WhyRate          = "rate"           // as many devices as the rate allows were offered just now
+	WhyNext          = "next"           // nothing stands in its way
+	WhyUnanswered    = "unanswered"     // offered, and the device has not said that it has it
+	WhyOffline       = "offline"        // it is the device's turn, and the device is not connected
+	WhyInProgress    = "in-progress"    // the device is at work
+	maxWhyCampaigns  = 64
 )
 
 // Answer says why one campaign has, or has not, updated a device.
@@ -217,7 +219,7 @@ func (x *explainer) pending(out *Answer, c Campaign, a Assignment) error {
 	case p.InFlight > 0 && n.Of(liveStates...) >= uint64(p.InFlight):
 		out.Code, out.Detail = WhyInFlightCap, fmt.Sprintf("%d devices are being updated, at most %d allowed", n.Of(liveStates...), p.InFlight)
 	default:
-		out.Code, out.Detail = WhyNext, "nothing stands in its way"
+		out.Code, out.Detail, out.Until = c.whyNoRoom(n, x.now)
 	}
 	return nil
 }

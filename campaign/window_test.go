@@ -11,6 +11,7 @@ import (
 	"github.com/adhocore/gronx"
 
 	"fleetbridge/campaign"
+	"fleetbridge/ident"
 )
 
 func windows(ws ...campaign.Window) campaign.Rollout { return campaign.Rollout{Windows: ws} }
@@ -173,5 +174,27 @@ func TestOffersOnlyInsideTheWindow(t *testing.T) {
 	w.sleep(c.c, wake)
 	if a := w.assignment(c.c, other); a.Offers != before+1 || len(w.inState(c.c, campaign.Pending)) != 0 {
 		t.Errorf("the next day: %d offers to %s, before %d; %d pending", a.Offers, other, before, len(w.inState(c.c, campaign.Pending)))
+	}
+}
+
+func TestWhyNamesWindowAndRate(t *testing.T) {
+	why := func(w *world, c ident.Campaign, d string) campaign.Answer {
+		t.Helper()
+		list, _, err := campaign.Why(w.m, w.now, acme, device(d), c, false)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%d answers, %v", len(list), err)
+		}
+		return list[0]
+	}
+	w, c, wake := fleet(t, 1, func(p *campaign.Policy) {
+		p.Windows = []campaign.Window{{Cron: "0 22 * * *", Duration: time.Hour}}
+	})
+	if a := why(w, c.c, "d000"); a.Code != campaign.WhyOutsideWindow || !a.Until.Equal(wake.At) {
+		t.Errorf("outside the window: %+v", a)
+	}
+	w, c, _ = fleet(t, 2, func(p *campaign.Policy) { p.Rate.PerMinute = 1 })
+	left := w.inState(c.c, campaign.Pending)
+	if a := why(w, c.c, left[0]); len(left) != 1 || a.Code != campaign.WhyRate || !a.Until.Equal(w.now.Add(59*time.Second)) {
+		t.Errorf("its rate used up: %+v", a)
 	}
 }
