@@ -104,7 +104,7 @@ func (m *model) act() {
 	d := rapid.SampledFrom(m.devices).Draw(rt, "device")
 	switch rapid.SampledFrom([]string{"report", "report", "report", "report", "finish", "again", "hello", "hello", "time", "start", "start", "stop", "pause", "next", "registry"}).Draw(rt, "action") {
 	case "report":
-		m.someReport(d)
+		m.someReport(m.atWork(d))
 	case "finish":
 		for _, l := range m.m.works[device(d)].Live {
 			i := slices.IndexFunc(m.manifests, func(man firmware.Manifest) bool { return man.Digest == l.Manifest })
@@ -146,6 +146,20 @@ func (m *model) act() {
 		}
 	}
 	m.restart()
+}
+
+// atWork is a device that has an offer, if there is one and not always; else d.
+func (m *model) atWork(d string) string {
+	var list []string
+	for _, o := range m.devices {
+		if len(m.m.works[device(o)].Live) > 0 {
+			list = append(list, o)
+		}
+	}
+	if len(list) == 0 || rapid.IntRange(0, 3).Draw(m.rt, "anyone") == 0 {
+		return d
+	}
+	return rapid.SampledFrom(list).Draw(m.rt, "at work")
 }
 
 func (m *model) someReport(d string) {
@@ -259,6 +273,9 @@ func (m *model) someRelease() {
 // paced draws what of a policy says when the campaign may go on.
 func (m *model) paced(p *campaign.Policy) {
 	rt := m.rt
+	if rapid.Bool().Draw(rt, "at once") {
+		return
+	}
 	p.Manual = rapid.IntRange(0, 3).Draw(rt, "manual") == 0
 	if rapid.Bool().Draw(rt, "soak") {
 		p.Soak = 3 * time.Hour

@@ -119,23 +119,25 @@ func (c Campaign) refill(now time.Time) time.Time {
 type room struct {
 	n    int
 	step Step      // that of a campaign which has more to offer
-	at   time.Time // when time alone makes it more; zero: it does not
+	at   time.Time // when time alone changes that; zero: it does not
 }
 
 // room is what c's windows, cap and rate leave.
 func (c Campaign) room(n Counts, now time.Time) room {
-	open, next := c.Policy.InWindow(now)
+	open, change := c.Policy.InWindow(now)
 	if !open {
-		return room{0, OutsideWindow, next}
+		return room{0, OutsideWindow, change}
 	}
-	r := room{n: maxCount, step: Publishing}
+	r := room{maxCount, Publishing, change}
 	if c.Policy.InFlight > 0 {
 		r.n = max(0, c.Policy.InFlight-int(n.Of(liveStates...)))
 	}
 	confirmed := n.Of(Confirmed)
 	if left := c.allowance(confirmed, now); left < r.n {
 		r.n = left
-		r.at = c.refill(now)
+		if at := c.refill(now); r.at.IsZero() || at.Before(r.at) {
+			r.at = at
+		}
 	}
 	return r
 }

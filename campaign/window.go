@@ -27,21 +27,29 @@ const (
 	maxZone           = 64  // bytes
 )
 
-// InWindow says whether devices may be offered something at now, and if not when the next window opens; zero if that
-// can't be told. Without windows it is always open. A window that can't be read is shut.
-func (r Rollout) InWindow(now time.Time) (open bool, next time.Time) {
+// InWindow says whether devices may be offered something at now, and when that may change: when the next window opens,
+// or the open one closes unless it opens anew by then; zero if that can't be told, or never. Without windows it is always
+// open. A window that can't be read is shut.
+func (r Rollout) InWindow(now time.Time) (open bool, change time.Time) {
 	if len(r.Windows) == 0 {
 		return true, time.Time{}
 	}
+	var opens, closes time.Time
 	for _, w := range r.Windows {
 		if tick, err := w.after(now.Add(-w.Duration)); err == nil && !tick.After(now) {
-			return true, time.Time{}
+			if end := tick.Add(w.Duration); end.After(closes) {
+				closes = end
+			}
+			continue
 		}
-		if tick, err := w.after(now); err == nil && (next.IsZero() || tick.Before(next)) {
-			next = tick
+		if tick, err := w.after(now); err == nil && (opens.IsZero() || tick.Before(opens)) {
+			opens = tick
 		}
 	}
-	return false, next
+	if !closes.IsZero() {
+		return true, closes
+	}
+	return false, opens
 }
 
 // maxSpans bounds how many changes of a zone's clocks are crossed in search of a moment: 16 years with two a year.
