@@ -42,6 +42,8 @@ type Options struct {
 	Now       func() time.Time // nil: time.Now
 	Rand      io.Reader        // of tokens and campaign seeds; nil: crypto/rand
 	Version   string           // told by server/info
+	// Retention says how long stopped campaigns are kept; zero: for ever.
+	Retention campaign.Retention
 	// Disconnect ends the live connections of a principal whose credential was revoked; nil: they live on until they
 	// end by themselves.
 	Disconnect func(topics.Principal)

@@ -87,6 +87,8 @@ var handlers = map[[2]string]handler{
 	{"campaign", "resume"}:   handle(campaignResume),
 	{"campaign", "next"}:     handle(campaignNext),
 	{"campaign", "devices"}:  handle(campaignDevices),
+	{"campaign", "archive"}:  handle(campaignArchive),
+	{"campaign", "delete"}:   handle(campaignDelete),
 	{"campaign", "events"}:   handle(campaignEvents),
 	{"campaign", "report"}:   handle(campaignReport),
 }

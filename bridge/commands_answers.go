@@ -156,6 +156,7 @@ func actionsOf(c campaign.Campaign) []topics.ActionView {
 	}
 	add("stopping", c.StoppedBy, why, c.StoppingAt)
 	add("stopped", "", "", c.StoppedAt)
+	add("archived", c.ArchivedBy, "", c.ArchivedAt)
 	return list
 }
 

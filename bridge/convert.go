@@ -126,7 +126,7 @@ func campaignView(c campaign.Campaign, n campaign.Counts, now time.Time) topics.
 		State: string(c.Phase), Step: string(c.Step), Outcome: string(c.Outcome), Reason: c.Reason,
 		Revision: c.Revision, CreatedBy: c.CreatedBy, Created: c.Created, Started: c.Started, Active: c.ActiveAt,
 		Stopped: c.StoppedAt, Abandoned: c.Abandoned, Progress: progressOf(c, n, now), Released: released(c), GateMet: c.MetAt,
-		StartedBy: c.StartedBy, StoppedBy: c.StoppedBy,
+		StartedBy: c.StartedBy, StoppedBy: c.StoppedBy, Archived: c.ArchivedAt, ArchivedBy: c.ArchivedBy,
 	}
 }
 

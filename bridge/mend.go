@@ -23,32 +23,20 @@ const mendPage = 512
 // turn, which offers again what is overdue. It may be cut short and run again.
 func (b *Bridge) mend(ctx context.Context) error {
 	b.dropAbandoned()
-	var after ident.Tenant
-	for {
-		var page []campaign.Tenant
-		err := b.o.Store.View(ctx, func(r campaign.Reader) error {
-			var err error
-			page, err = r.Tenants(after, mendPage)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("read tenants: %w", err)
+	return b.eachTenant(ctx, func(t ident.Tenant) error {
+		if err := b.mendTenant(ctx, t); err != nil {
+			return fmt.Errorf("mend tenant %s: %w", t, err)
 		}
-		for _, t := range page {
-			if err := b.mendTenant(ctx, t.ID); err != nil {
-				return fmt.Errorf("mend tenant %s: %w", t.ID, err)
-			}
-			after = t.ID
-		}
-		if len(page) < mendPage {
-			return nil
-		}
-	}
+		return nil
+	})
 }
 
 // keepHouse does what nobody waits for, now and then.
 func (b *Bridge) keepHouse(ctx context.Context) error {
 	for {
+		if err := b.retain(ctx); err != nil && ctx.Err() == nil {
+			b.o.Logger.Warn("old campaigns could not be put away", "err", err)
+		}
 		if err := sleep(ctx, houseEvery, nil); err != nil {
 			return nil // ctx has ended
 		}

@@ -8,6 +8,7 @@ import (
 
 	"fleetbridge/campaign"
 	"fleetbridge/link"
+	"fleetbridge/topics"
 )
 
 // progressEvery is the least time between two progress messages of one campaign.
@@ -105,7 +106,9 @@ func (b *Bridge) publishProgress(ctx context.Context, j job) {
 	switch {
 	case err == nil:
 		b.publish(ctx, link.Message{Topic: s.topic, Payload: s.payload, Retain: true})
-	case ctx.Err() != nil, errors.Is(err, campaign.ErrNotFound):
+	case ctx.Err() != nil:
+	case errors.Is(err, campaign.ErrNotFound): // deleted: whoever watches is told that there is no state any more
+		b.publish(ctx, link.Message{Topic: topics.ProgressTopic(j.tenant, j.campaign), Retain: true})
 	default:
 		b.o.Logger.Error("progress could not be read", "tenant", j.tenant, "campaign", j.campaign, "err", err)
 		b.progress.mark(j)

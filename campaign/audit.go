@@ -161,17 +161,15 @@ func (c *AuditCheck) end(head AuditEntry) {
 
 // journal writes what the engine decided on its campaign.
 func (e *engine) journal(was Campaign) error {
-	entry := AuditEntry{At: e.now, Object: "campaign/" + e.c.ID.String(), Campaign: e.c.ID, Before: was.Revision, After: e.c.Revision}
 	if e.c.Open > was.Open {
-		entry.Command, entry.Outcome = "engine/wave", fmt.Sprintf("wave %d opened", e.c.Open+1)
-		if _, err := Record(e.tx, e.t, entry); err != nil {
+		if _, err := Record(e.tx, e.t, e.c.decided(e.now, "wave", fmt.Sprintf("wave %d opened", e.c.Open+1), was.Revision)); err != nil {
 			return err
 		}
 	}
 	if e.c.Phase == was.Phase {
 		return nil
 	}
-	entry.Command, entry.Outcome = "engine/"+string(e.c.Phase), string(e.c.Outcome)
+	entry := e.c.decided(e.now, string(e.c.Phase), string(e.c.Outcome), was.Revision)
 	if e.c.Phase == Stopping && e.c.Reason != "" {
 		entry.Outcome += ": " + e.c.Reason
 	}

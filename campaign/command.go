@@ -45,14 +45,15 @@ type Spec struct {
 
 // phases is the life of a campaign: what may follow a phase.
 var phases = map[Phase][]Phase{
-	Draft:            {AwaitingApproval, Scheduled},
+	Draft:            {AwaitingApproval, Scheduled, Deleting},
 	AwaitingApproval: {Draft, Scheduled},
 	Scheduled:        {Starting, Stopping},
 	Starting:         {Active, Stopping},
 	Active:           {Paused, Stopping},
 	Paused:           {Active, Stopping},
 	Stopping:         {Stopped},
-	Stopped:          {Archived},
+	Stopped:          {Archived, Deleting},
+	Archived:         {Deleting},
 }
 
 // Create stores a draft. Creating is not starting: no device hears of it. The error is an *InvalidError, wraps

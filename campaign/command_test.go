@@ -100,8 +100,8 @@ func TestEveryPhaseButTheLastLeadsOn(t *testing.T) {
 			t.Errorf("%s is running: %v, and leads to %v", from, from.Running(), list)
 		}
 	}
-	if len(campaign.Phases[campaign.Archived]) != 0 {
-		t.Error("archived leads on")
+	if len(campaign.Phases[campaign.Deleting]) != 0 {
+		t.Error("deleting leads on")
 	}
 }
 

@@ -41,6 +41,8 @@ func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Chec
 		err = e.paused()
 	case Stopping:
 		err = e.stop()
+	case Deleting:
+		return e.deleting()
 	default:
 		return Result{}, Wake{}, nil
 	}

@@ -235,6 +235,31 @@ func (m *memory) PutCampaign(_ ident.Tenant, c campaign.Campaign) error {
 	return nil
 }
 
+func (m *memory) Ended(_ ident.Tenant, p campaign.Phase, until time.Time, limit int) ([]campaign.Campaign, error) {
+	var out []campaign.Campaign
+	for _, c := range m.campaigns {
+		if c.Phase == p && !c.StoppedAt.After(until) {
+			out = append(out, copyCampaign(c))
+		}
+	}
+	slices.SortFunc(out, func(a, b campaign.Campaign) int {
+		return cmp.Or(a.StoppedAt.Compare(b.StoppedAt), cmp.Compare(a.ID.String(), b.ID.String()))
+	})
+	return out[:min(limit, len(out))], m.fail
+}
+
+func (m *memory) DeleteCampaign(_ ident.Tenant, c ident.Campaign) error {
+	m.writes++
+	delete(m.campaigns, c)
+	return nil
+}
+
+func (m *memory) DeleteAssignment(_ ident.Tenant, c ident.Campaign, d ident.Device) error {
+	m.writes++
+	delete(m.assignments, key{c, d})
+	return nil
+}
+
 func (m *memory) PutAssignment(_ ident.Tenant, a campaign.Assignment) error {
 	m.writes++
 	m.assignments[key{a.Campaign, a.Device}] = copyAssignment(a)

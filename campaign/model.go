@@ -72,12 +72,13 @@ const (
 	Stopping         Phase = "stopping"
 	Stopped          Phase = "stopped"
 	Archived         Phase = "archived"
+	Deleting         Phase = "deleting" // its records are being taken out of the store
 )
 
 // Running reports whether the engine has work with a campaign in phase p.
 func (p Phase) Running() bool {
 	switch p {
-	case Scheduled, Starting, Active, Paused, Stopping:
+	case Scheduled, Starting, Active, Paused, Stopping, Deleting:
 		return true
 	}
 	return false
@@ -291,6 +292,8 @@ type Campaign struct {
 	ActiveAt    time.Time
 	StoppingAt  time.Time
 	StoppedAt   time.Time
+	ArchivedBy  string // "" if its age did it
+	ArchivedAt  time.Time
 	Abandoned   int // devices that a stop could not withdraw from
 	Pace
 }

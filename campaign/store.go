@@ -66,6 +66,8 @@ type Reader interface {
 	Campaigns(t ident.Tenant, after ident.Campaign, limit int) ([]Campaign, error)
 	// Running lists the campaigns whose phase is Running.
 	Running(t ident.Tenant, after ident.Campaign, limit int) ([]Campaign, error)
+	// Ended lists the campaigns in phase Stopped, or in phase Archived, that stopped at or before until, the earliest first.
+	Ended(t ident.Tenant, p Phase, until time.Time, limit int) ([]Campaign, error)
 	Assignment(ident.Tenant, ident.Campaign, ident.Device) (Assignment, error)
 	// Assignments lists those of a campaign by device.
 	Assignments(t ident.Tenant, c ident.Campaign, after ident.Device, limit int) ([]Assignment, error)
@@ -103,6 +105,10 @@ type Tx interface {
 	PutWork(ident.Tenant, ident.Device, Work) error
 	PutCampaign(ident.Tenant, Campaign) error
 	PutAssignment(ident.Tenant, Assignment) error
+	// DeleteAssignment takes an assignment out of the indexes and counts too; one that is not there is no error.
+	DeleteAssignment(ident.Tenant, ident.Campaign, ident.Device) error
+	// DeleteCampaign deletes the record; its assignments must be gone before.
+	DeleteCampaign(ident.Tenant, ident.Campaign) error
 	// PutAudit appends: the number must be the one after the head's, and no entry is ever replaced.
 	PutAudit(ident.Tenant, AuditEntry) error
 	PutReply(t ident.Tenant, n ident.Name, key string, r StoredReply) error

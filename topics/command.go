@@ -242,6 +242,8 @@ type (
 		Abandoned   int            `json:"abandoned,omitempty" cbor:"30,keyasint,omitempty"` // devices that a stop could not withdraw from
 		StartedBy   string         `json:"started_by,omitempty" cbor:"35,keyasint,omitempty"`
 		StoppedBy   string         `json:"stopped_by,omitempty" cbor:"36,keyasint,omitempty"` // absent: the server stopped it
+		Archived    time.Time      `json:"archived,omitzero" cbor:"37,keyasint,omitzero"`
+		ArchivedBy  string         `json:"archived_by,omitempty" cbor:"38,keyasint,omitempty"` // absent: its age did it
 	}
 	// CampaignDevices lists assignments, all or those in one state.
 	CampaignDevices struct {

@@ -57,6 +57,8 @@ var Commands = []CommandSpec{
 	{"campaign", "resume", byOperator, true, "Lets a paused campaign go on.", CampaignRef{}, CampaignView{}},
 	{"campaign", "next", byOperator, true, "Releases the wave after the open one of a campaign with manual waves.", CampaignRef{}, CampaignView{}},
 	{"campaign", "devices", byReader, false, "Lists a campaign's assignments.", CampaignDevices{}, List[AssignmentView]{}},
+	{"campaign", "archive", byOperator, true, "Puts a stopped campaign away; everything of it stays readable.", CampaignRef{}, CampaignView{}},
+	{"campaign", "delete", byOperator, true, "Deletes a campaign that is a draft, stopped or archived; its audit entries stay.", CampaignRef{}, CampaignView{}},
 	{"campaign", "events", byReader, false, "Lists what happened to a campaign as a whole.", CampaignEvents{}, List[AuditView]{}},
 	{"campaign", "report", byReader, false, "The whole record of a campaign, page by page.", CampaignReport{}, CampaignReportPage{}},
 }

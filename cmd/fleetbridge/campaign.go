@@ -20,6 +20,7 @@ func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
 		campaignCreate(a), campaignUpdate(a), campaignList(a), campaignShow(a), campaignDevices(a), campaignReport(a), campaignEvents(a),
 		campaignStart(a), campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a), campaignRetry(a),
+		campaignArchive(a), campaignDelete(a),
 		campaignWatch(a), campaignWait(a),
 	)
 }

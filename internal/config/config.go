@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -27,6 +28,8 @@ type Serve struct {
 	HTTP     HTTP `toml:"http"`
 	TLS      TLS  `toml:"tls"`
 	Log      Log  `toml:"log"`
+	// Retention says how long stopped campaigns are kept.
+	Retention Retention `toml:"retention"`
 }
 
 // MQTT is the listener that devices and services connect to.
@@ -49,6 +52,25 @@ type HTTP struct {
 type TLS struct {
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`
+}
+
+// Retention says after how long from its end a campaign is archived, and deleted; 0 means never.
+type Retention struct {
+	ArchiveAfter Duration `toml:"archive_after"`
+	DeleteAfter  Duration `toml:"delete_after"`
+}
+
+// Duration is a time.Duration that is written in text: 720h.
+type Duration time.Duration
+
+// UnmarshalText parses what time.ParseDuration takes; below 0 is an error.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a duration such as 720h: %w", b, ErrInvalid)
+	}
+	*d = Duration(v)
+	return nil
 }
 
 // Log says how much is logged to stderr, and how.

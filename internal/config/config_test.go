@@ -121,6 +121,9 @@ func TestSettings(t *testing.T) {
 		if s.IsBool() {
 			value = "true"
 		}
+		if strings.HasSuffix(s.Key, "_after") {
+			value = "7h0m0s"
+		}
 		env := func(k string) string {
 			if k == s.Env() {
 				return value
@@ -134,7 +137,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", s.Env(), got, value)
 		}
 	}
-	for _, key := range []string{"FLEETBRIDGE_MQTT_MAX_CLIENTS", "FLEETBRIDGE_INSECURE"} {
+	for _, key := range []string{"FLEETBRIDGE_MQTT_MAX_CLIENTS", "FLEETBRIDGE_INSECURE", "FLEETBRIDGE_RETENTION_DELETE_AFTER"} {
 		c := config.Defaults()
 		err := config.ApplyEnv(&c, func(k string) string { return map[string]string{key: "many"}[k] })
 		if !errors.Is(err, config.ErrInvalid) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Setting is one key of the server's configuration under its three names: the file's key, the environment variable
@@ -25,6 +26,8 @@ var Settings = []Setting{
 	text("tls.key", "private key of the certificate, PEM file", func(c *Serve) *string { return &c.TLS.Key }),
 	text("log.level", "debug, info, warn or error", func(c *Serve) *string { return &c.Log.Level }),
 	text("log.format", "text or json", func(c *Serve) *string { return &c.Log.Format }),
+	period("retention.archive_after", "archive campaigns so long after their end; 0: never", func(c *Serve) *Duration { return &c.Retention.ArchiveAfter }),
+	period("retention.delete_after", "delete campaigns so long after their end; 0: never", func(c *Serve) *Duration { return &c.Retention.DeleteAfter }),
 	truth("insecure", "allow listening beyond loopback without TLS", func(c *Serve) *bool { return &c.Insecure }),
 }
 
@@ -74,6 +77,17 @@ func number(key, usage string, at func(*Serve) *int) Setting {
 			return nil
 		},
 		get: func(c Serve) string { return strconv.Itoa(*at(&c)) }}
+}
+
+func period(key, usage string, at func(*Serve) *Duration) Setting {
+	return Setting{Key: key, Usage: usage,
+		set: func(c *Serve, v string) error {
+			if err := at(c).UnmarshalText([]byte(v)); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+			return nil
+		},
+		get: func(c Serve) string { return time.Duration(*at(&c)).String() }}
 }
 
 func truth(key, usage string, at func(*Serve) *bool) Setting {

@@ -130,6 +130,8 @@ type campaignRecord struct {
 	Abandoned   int        `cbor:"50,keyasint,omitempty"`
 	Sequence    uint64     `cbor:"28,keyasint,omitempty"`
 	From        fromRecord `cbor:"51,keyasint,omitzero"` // of the selection
+	ArchivedBy  string     `cbor:"61,keyasint,omitempty"`
+	ArchivedAt  stamp      `cbor:"62,keyasint,omitempty"`
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
@@ -165,6 +167,8 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		From:        fromRecordOf(c.Selection.From),
 		paceRecord:  paceRecordOf(c.Pace),
 		StoppedBy:   c.StoppedBy,
+		ArchivedBy:  c.ArchivedBy,
+		ArchivedAt:  stampOf(c.ArchivedAt),
 		SelectAt:    stampOf(c.SelectAt),
 		Unjudged:    c.Unjudged,
 		Unjudgeable: c.Unjudgeable,
@@ -208,6 +212,8 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		Abandoned:   r.Abandoned,
 		Pace:        r.paceRecord.domain(),
 		StoppedBy:   r.StoppedBy,
+		ArchivedBy:  r.ArchivedBy,
+		ArchivedAt:  r.ArchivedAt.time(),
 		SelectAt:    r.SelectAt.time(),
 		Unjudged:    r.Unjudged,
 		Unjudgeable: r.Unjudgeable,

@@ -55,6 +55,7 @@ func (t *tx) PutCampaign(tn ident.Tenant, c campaign.Campaign) error {
 	if r := c.Phase.Running(); r != old.Phase.Running() {
 		t.index(keyOf(tn, kindRunning).last(c.ID.String()), r)
 	}
+	t.move(endedKey(tn, old), endedKey(tn, c))
 	return t.put(k, campaignRecordOf(c))
 }
 
@@ -109,8 +110,6 @@ func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campa
 	}
 	n.Add(a.Wave, a.State, 1)
 	n.Reports += a.Reports - old.Reports
-	for len(n.Waves) > 0 && len(n.Waves[len(n.Waves)-1]) == 0 {
-		n.Waves = n.Waves[:len(n.Waves)-1]
-	}
+	n.Waves = trimmed(n.Waves)
 	return t.put(keyOf(tn, kindCounts).last(a.Campaign.String()), countsRecordOf(n))
 }

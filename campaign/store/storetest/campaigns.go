@@ -162,7 +162,7 @@ func testDueExtremes(t *testing.T, s campaign.Store) {
 func testRunning(t *testing.T, s campaign.Store) {
 	tn := tenants[0]
 	phases := []campaign.Phase{campaign.Draft, campaign.AwaitingApproval, campaign.Scheduled, campaign.Starting, campaign.Active,
-		campaign.Paused, campaign.Stopping, campaign.Stopped, campaign.Archived}
+		campaign.Paused, campaign.Stopping, campaign.Stopped, campaign.Archived, campaign.Deleting}
 	for _, from := range phases {
 		for _, to := range phases {
 			for _, p := range []campaign.Phase{from, to} {

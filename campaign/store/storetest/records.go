@@ -82,6 +82,8 @@ func testRecords(t *testing.T, open Open) {
 	t.Run("reply", func(t *testing.T) { testReplies(t, open) })
 	t.Run("registry", func(t *testing.T) { testRegistry(t, open) })
 	t.Run("audit log", func(t *testing.T) { testAuditLog(t, open) })
+	t.Run("ended campaigns", func(t *testing.T) { testStopped(t, open) })
+	t.Run("deleted assignments", func(t *testing.T) { testDeleteAssignments(t, open) })
 	t.Run("refused", func(t *testing.T) { testRefused(t, open) })
 }
 
