@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"fleetbridge/ident"
 )
 
 // MaxPriority bounds Rollout.Priority.
@@ -28,7 +30,13 @@ type claim struct {
 func (k *desk) claims(h *hands, component string) ([]claim, error) {
 	var out []claim
 	for _, id := range h.Waiting {
-		c, a, err := k.assignment(id, h.device)
+		a, err := k.tx.Assignment(k.t, id, h.device)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("read assignment of %s: %w", h.device, err)
+		}
+		c, err := k.claimant(id)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		} else if err != nil {
@@ -40,6 +48,27 @@ func (k *desk) claims(h *hands, component string) ([]claim, error) {
 	}
 	slices.SortFunc(out, func(x, y claim) int { return x.c.precedes(y.c) })
 	return out, nil
+}
+
+// claimant reads a campaign once for a whole transaction: a stop frees hundreds of slots, and a campaign may be large.
+func (k *desk) claimant(id ident.Campaign) (Campaign, error) {
+	if c, ok := k.claiming[id]; ok {
+		return c, nil
+	}
+	c, err := k.tx.Campaign(k.t, id)
+	if err != nil {
+		return Campaign{}, fmt.Errorf("read campaign %s: %w", id, err)
+	}
+	k.claimed(c)
+	return c, nil
+}
+
+// claimed notes how c is now.
+func (k *desk) claimed(c Campaign) {
+	if k.claiming == nil {
+		k.claiming = map[ident.Campaign]Campaign{}
+	}
+	k.claiming[c.ID] = c
 }
 
 // mayOffer says whether c may offer a device of a wave at now, at counts n.
@@ -76,6 +105,7 @@ func (k *desk) handOver(h *hands, component string) error {
 		if err := k.tx.PutCampaign(k.t, x.c); err != nil {
 			return fmt.Errorf("write campaign: %w", err)
 		}
+		k.claimed(x.c)
 		return nil
 	}
 	return nil

@@ -17,7 +17,8 @@ type desk struct {
 	now time.Time
 	res Result
 	// mending keeps slots that are freed from being given away: a sweep has no clock.
-	mending bool
+	mending  bool
+	claiming map[ident.Campaign]Campaign // those that waited for a slot of this transaction, as they are now
 }
 
 // hands is a device's Work under change.
