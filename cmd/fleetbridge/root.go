@@ -77,7 +77,7 @@ func newRoot(a *app) *cobra.Command {
 	f.BoolVar(&a.noColor, "no-color", false, "no colour (also with NO_COLOR set)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		versionCommand(a), initCommand(a), serveCommand(a), demoCommand(a),
+		versionCommand(a), initCommand(a), serveCommand(a), serverCommand(a), demoCommand(a),
 		tenantCommand(a), credentialCommand(a), trustCommand(a), keyCommand(a), manifestCommand(a), payloadCommand(a),
 		deviceCommand(a), campaignCommand(a), simCommand(a),
 	)

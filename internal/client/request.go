@@ -45,7 +45,7 @@ func (c *Client) Do(ctx context.Context, noun, verb string, request, reply any) 
 			ContentType: "application/cbor", ResponseTopic: c.reply, CorrelationData: correlation[:],
 		},
 	}
-	if spec.Mutates && noun != "payload" { // the steps of an upload may be repeated as they are
+	if spec.Keyed() {
 		m.Properties.User.Add("idempotency-key", correlation.String())
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.context.Timeout)
