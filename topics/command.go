@@ -237,7 +237,7 @@ type (
 		// Within ends the campaign this long after its start (90 days at most, the default).
 		Within Duration `json:"within,omitempty" cbor:"8,keyasint,omitempty"`
 	}
-	// Wave is one group, by count or by percent of the selected devices; the last wave takes the rest whatever it says.
+	// Wave is one group, by count or by percent of the eligible devices; the last wave takes the rest whatever it says.
 	Wave struct {
 		Percent float64 `json:"percent,omitempty" cbor:"1,keyasint,omitempty"`
 		Count   int     `json:"count,omitempty" cbor:"2,keyasint,omitempty"`

@@ -42,7 +42,7 @@ func campaignCreate(a *app) *cobra.Command {
 	f.StringVar(&m.description, "description", "", "description, for people")
 	f.StringSliceVar(&m.devices, "device", nil, "devices to select; with neither this nor --label: all of the manifest's vendor and class")
 	f.StringArrayVar(&m.label, "label", nil, "select the devices with name=value, may be repeated")
-	f.StringSliceVar(&m.waves, "waves", nil, "groups, each a count or a percentage of the selected: 10,25%,100%")
+	f.StringSliceVar(&m.waves, "waves", nil, "groups, each a count or a percentage of the eligible devices: 10,25%,100%")
 	f.IntVar(&m.inFlight, "in-flight", 0, "updates at once (0: no cap)")
 	f.IntVar(&m.minSample, "min-sample", 0, "settled devices before a threshold counts (0: the server's default)")
 	f.Float64Var(&m.success, "success", -1, "percent confirmed that opens the next wave (default: the server's, 90)")
