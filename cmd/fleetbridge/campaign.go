@@ -258,6 +258,14 @@ func campaignDevices(a *app) *cobra.Command {
 	return c
 }
 
+// stepText is the step of a campaign that is under way; the one that it ended in tells nobody anything.
+func stepText(v topics.CampaignView) string {
+	if over(v.Progress) {
+		return ""
+	}
+	return v.Step
+}
+
 func (a *app) printCampaign(v topics.CampaignView) error {
 	policy, err := json.Marshal(v.Policy)
 	if err != nil {
@@ -265,7 +273,7 @@ func (a *app) printCampaign(v topics.CampaignView) error {
 	}
 	return a.printOne(v, row{"campaign", v.Campaign.String()}, row{"description", v.Description}, row{"manifest", v.Manifest.String()},
 		row{"payload", v.Payload.String()}, row{"size", bytesText(v.Size)}, row{"policy", string(policy)}, row{"state", v.State},
-		row{"step", v.Step}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"progress", countsText(v.Progress)},
+		row{"step", stepText(v)}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"progress", countsText(v.Progress)},
 		row{"revision", fmt.Sprint(v.Revision)}, row{"created", when(v.Created) + " by " + v.CreatedBy},
 		row{"started", when(v.Started)}, row{"stopped", when(v.Stopped)})
 }

@@ -167,7 +167,7 @@ func decode(m *paho.Publish, reply any) error {
 // the error, if there was one.
 func List[T any](ctx context.Context, c *Client, noun, verb string, request func(topics.Page) any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		page := topics.Page{Limit: 500}
+		page := topics.Page{Limit: topics.MaxPage}
 		for {
 			var got topics.List[T]
 			if err := c.Do(ctx, noun, verb, request(page), &got); err != nil {
