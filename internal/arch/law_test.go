@@ -74,7 +74,6 @@ var exclusive = map[string][]string{
 	"github.com/jedib0t/go-pretty/v6": {"cmd/fleetbridge"},
 	"golang.org/x/term":               {"cmd/fleetbridge"},
 	"golang.org/x/sync":               {"any"},
-	"golang.org/x/time":               {"broker", "bridge", "simulator"},
 	"github.com/google/uuid":          {"any"},
 	"github.com/google/go-cmp":        {"tests"},
 	"github.com/rogpeppe/go-internal": {"tests"},
