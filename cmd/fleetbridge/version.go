@@ -33,8 +33,11 @@ func versionCommand(a *app) *cobra.Command {
 func protocolText(v int) string { return fmt.Sprintf("fleet/v%d", v) }
 
 func serverCommand(a *app) *cobra.Command {
-	return group("server", "The server that the context names", &cobra.Command{
-		Use: "info", Short: "Print the version, protocol and limits of the server", Args: cobra.NoArgs,
+	return group("server", "The server that the context names", serverInfo(a))
+}
+
+func serverInfo(a *app) *cobra.Command {
+	return &cobra.Command{Use: "info", Short: "Print the version, protocol and limits of the server", Args: cobra.NoArgs,
 		RunE: a.withClient(func(ctx context.Context, cl *client.Client, _ []string) error {
 			var v topics.ServerInfo
 			if err := cl.Do(ctx, "server", "info", topics.None{}, &v); err != nil {
@@ -42,7 +45,7 @@ func serverCommand(a *app) *cobra.Command {
 			}
 			return a.printOne(v, row{"version", v.Version}, row{"protocol", protocolText(v.Protocol)},
 				row{"max append", bytesText(v.MaxAppend)}, row{"max packet", bytesText(int64(v.MaxPacket))})
-		})})
+		})}
 }
 
 // commit is what the go command stamped into the binary, "" where it did not.
