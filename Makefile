@@ -32,8 +32,9 @@ fuzz: ## each fuzzer for FUZZTIME
 	done; \
 	test $$n -gt 0 || { echo "no fuzzer found"; exit 1; }
 
-lint: ## gofmt, go vet, staticcheck (its version is pinned in tools/go.mod)
+lint: ## gofmt, go mod tidy, go vet, staticcheck (its version is pinned in tools/go.mod)
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$$($(GO) -C tools tool -n staticcheck) ./...
 

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// maxFetchBytes bounds what one fetch may ask for. A device that wants more asks again.
-	maxFetchBytes = 4 << 20
 	// sliceBytes is how much is read and written at a time, one chunk at least: a fetch holds no more memory than that,
 	// and a connection that others share the machine with is not kept waiting longer.
 	sliceBytes = 32 << 10
@@ -24,7 +22,7 @@ const (
 )
 
 // handleFetch serves the chunks that a device asks for, on its own connection and in its own time: a slow device keeps
-// nobody waiting but itself, and its next fetch, which ends this one, is read after it. Nothing is kept between fetches.
+// nobody waiting but itself. The fetches of a connection are served whole, in order. Nothing is kept between fetches.
 func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbound) {
 	f, format, err := topics.DecodeFetch(in.Payload)
 	if err != nil && f.Token.IsZero() {
@@ -150,12 +148,12 @@ func wantedChunks(f topics.Fetch, size int64, maxPacket uint32) ([]uint32, error
 	end := min(int64(f.First)+int64(f.Count), total)
 	var wanted []uint32
 	for i := int64(f.First); i < end; i++ {
-		if bit := i - int64(f.First); len(f.Bitmap) == 0 || bit/8 < int64(len(f.Bitmap)) && f.Bitmap[bit/8]>>(bit%8)&1 == 1 {
+		if f.Wants(uint32(i - int64(f.First))) {
 			wanted = append(wanted, uint32(i))
 		}
 	}
-	if bytes := int64(len(wanted)) * int64(f.Size); bytes > maxFetchBytes {
-		return nil, problem(topics.ProblemFetchInvalid, "the window is %d bytes, at most %d", bytes, maxFetchBytes)
+	if bytes := int64(len(wanted)) * int64(f.Size); bytes > topics.MaxFetch {
+		return nil, problem(topics.ProblemFetchInvalid, "the window is %d bytes, at most %d", bytes, topics.MaxFetch)
 	}
 	return wanted, nil
 }

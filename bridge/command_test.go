@@ -302,6 +302,24 @@ func TestUploadRefusals(t *testing.T) {
 	}
 }
 
+// TestManifestOfAnUncommittedPayloadIsRefused has the bytes of a payload, whole, but no commit of its record: a crash in
+// between leaves it so. Committing makes it good.
+func TestManifestOfAnUncommittedPayloadIsRefused(t *testing.T) {
+	f := start(t, nil)
+	f.trust(operator)
+	data := []byte("new firmware")
+	d := ident.SumDigest(data)
+	f.ok("payload", "begin", topics.PayloadBegin{Digest: d, Size: int64(len(data))}, nil)
+	f.ok("payload", "append", topics.PayloadAppend{Digest: d, Data: data}, nil)
+	if err := f.catalogue.Commit(acme, d); err != nil {
+		t.Fatal(err)
+	}
+	req := topics.ManifestCreate{Envelope: f.envelope(d, len(data), 7)}
+	f.fails(topics.ProblemPayloadNotFound, "manifest", "create", req)
+	f.ok("payload", "commit", topics.PayloadCommit{Digest: d}, nil)
+	f.ok("manifest", "create", req, nil)
+}
+
 func TestManifestIsRefused(t *testing.T) {
 	f := start(t, nil)
 	data := []byte("new firmware")

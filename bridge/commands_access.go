@@ -15,11 +15,8 @@ import (
 	"fleetbridge/topics"
 )
 
-// protocolVersion is the topics' version, the second level of every topic.
-const protocolVersion = 1
-
 func serverInfo(_ context.Context, c *call, _ topics.None) (any, error) {
-	return topics.ServerInfo{Version: c.b.o.Version, Protocol: protocolVersion, MaxAppend: topics.MaxAppend, MaxPacket: c.b.o.MaxPacket}, nil
+	return topics.ServerInfo{Version: c.b.o.Version, Protocol: topics.Version, MaxAppend: topics.MaxAppend, MaxPacket: c.b.o.MaxPacket}, nil
 }
 
 func tenantAdd(ctx context.Context, c *call, req topics.TenantAdd) (any, error) {

@@ -14,7 +14,7 @@ import (
 
 // The payload commands do their file I/O outside of any transaction, and need no stored reply: each may be repeated and
 // says where the upload stands (decision 0009). Between begin and commit the metadata has no Created: such a payload is
-// not shown and not served.
+// not listed and no manifest may name it, so it is not served either.
 
 func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, error) {
 	offset, err := c.b.o.Catalogue.Begin(c.tenant, req.Digest, req.Size)

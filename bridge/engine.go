@@ -212,6 +212,9 @@ func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, m firmware.Mani
 	if err != nil {
 		return fmt.Errorf("read payload %s: %w: %w", d, campaign.ErrUnavailable, err)
 	}
+	if p.Created.IsZero() { // its upload was begun and not committed
+		return fmt.Errorf("payload %s: %w", d, firmware.ErrNoPayload)
+	}
 	if p.Size != m.Size {
 		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, m.Size, firmware.ErrDigestMismatch)
 	}

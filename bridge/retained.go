@@ -158,10 +158,10 @@ func onTopic(r campaign.Reader, cache *manifestCache, t ident.Tenant, device ide
 // workOnTopic is the envelope that the manifest topic of a device with work w holds; nil for none. Of several
 // components' manifests it is the last one offered; when its slot is cleared, the one before it is there again.
 func workOnTopic(r campaign.Reader, cache *manifestCache, t ident.Tenant, w campaign.Work) ([]byte, error) {
-	if len(w.Live) == 0 {
+	last, live := w.Shown()
+	if !live {
 		return nil, nil
 	}
-	last := w.Live[len(w.Live)-1]
 	m, err := cache.get(r, t, last.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", last.Manifest, err)

@@ -435,7 +435,8 @@ func (l *starved) Accept() (net.Conn, error) {
 }
 
 func TestListenerOutlivesAcceptErrors(t *testing.T) {
-	b, err := broker.New(broker.Options{Authenticate: authenticate})
+	log := &lockedBuffer{}
+	b, err := broker.New(broker.Options{Authenticate: authenticate, Logger: debugLogger(log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -453,6 +454,9 @@ func TestListenerOutlivesAcceptErrors(t *testing.T) {
 	c := newRaw(t, nc, v4)
 	if code, _ := c.connect(login{user: "acme/d1", password: "secret"}); code != 0 {
 		t.Errorf("CONNACK %#x", code)
+	}
+	if text := log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "accept failed") {
+		t.Errorf("want one error for 5 failures in a row, got %s", text)
 	}
 	cancel()
 	if err := <-ended; err != nil {

@@ -22,7 +22,7 @@ const (
 
 // NotFoundError names what was referred to and is not there. It wraps ErrNotFound.
 type NotFoundError struct {
-	Kind string // "campaign" or "manifest"
+	Kind string // the noun of what was looked up: "campaign", "manifest", "device", …
 	ID   string
 }
 

@@ -21,7 +21,7 @@ import (
 // State is where an assignment stands. States are words in the store, on the wire and in logs.
 type State string
 
-// The states of an assignment (DESIGN section 5).
+// The states of an assignment (DESIGN.md, "An assignment").
 const (
 	Pending      State = "pending"
 	Offered      State = "offered"
@@ -58,7 +58,7 @@ func (s State) Live() bool {
 // come back; its campaign does not wait for it.
 func (s State) Settled() bool { return s != Pending && s != Retrying && !s.Live() }
 
-// Phase is where a campaign stands (DESIGN section 6).
+// Phase is where a campaign stands (DESIGN.md, "A campaign").
 type Phase string
 
 // The phases of a campaign.
@@ -84,7 +84,7 @@ func (p Phase) Running() bool {
 	return false
 }
 
-// Step is the fine state within a phase, in the words of the old product.
+// Step is the fine state within a phase.
 type Step string
 
 // The steps that the engine passes.
@@ -239,7 +239,7 @@ type Selection struct {
 	From    From   // stands alone
 }
 
-// Wave is one group of a campaign: Percent of the selected devices or a Count of them.
+// Wave is one group of a campaign: Percent of the eligible devices or a Count of them (decision 0020).
 type Wave struct {
 	Percent float64
 	Count   int

@@ -9,11 +9,11 @@ import (
 // Result is what a committed transaction obliges its caller to say, in order. Saying it again is harmless.
 type Result struct {
 	Offers      []Offer      // manifests to publish on devices' topics
-	Clears      []Clear      // devices whose manifest topic is now empty
+	Clears      []Clear      // devices whose manifest topic lost a manifest
 	Transitions []Transition // one per assignment that moved
 	// Campaigns lists those whose progress changed or whose engine has work now.
 	Campaigns []ident.Campaign
-	Verdict   Verdict // of a report
+	Verdict   Verdict // of a report or hello
 }
 
 // Offer is a manifest to be put on a device's topic.
@@ -23,7 +23,7 @@ type Offer struct {
 	Campaign ident.Campaign
 }
 
-// Clear is a device whose manifest topic is to be emptied.
+// Clear is a device whose manifest topic lost a manifest: it holds the one before, or nothing.
 type Clear struct{ Device ident.Device }
 
 // Transition is one assignment's move.
@@ -36,7 +36,7 @@ type Transition struct {
 	At       time.Time
 }
 
-// Verdict is what became of a report.
+// Verdict is what became of a report or hello.
 type Verdict string
 
 // The verdicts.

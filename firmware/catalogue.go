@@ -111,9 +111,6 @@ type Content struct {
 // ReadAt reads like io.ReaderAt.
 func (p *Content) ReadAt(b []byte, off int64) (int, error) { return p.f.file.ReadAt(b, off) }
 
-// Size returns the payload's size in bytes.
-func (p *Content) Size() int64 { return p.f.size }
-
 // Close gives the file back. A second call does nothing.
 func (p *Content) Close() error {
 	var err error

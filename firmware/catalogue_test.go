@@ -67,7 +67,7 @@ func read(t *testing.T, c *firmware.Catalogue, tenant ident.Tenant, d ident.Dige
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := io.ReadAll(io.NewSectionReader(p, 0, p.Size()))
+	b, err := io.ReadAll(io.NewSectionReader(p, 0, 1<<30))
 	if err := errors.Join(err, p.Close(), p.Close()); err != nil { // a second Close does nothing
 		t.Fatal(err)
 	}
@@ -389,7 +389,7 @@ func TestConcurrentReads(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				b := make([]byte, p.Size())
+				b := make([]byte, 100)
 				if _, err := p.ReadAt(b, 0); err != nil || ident.SumDigest(b) != d {
 					t.Errorf("read %d bytes, %v", len(b), err)
 				}
@@ -416,7 +416,7 @@ func TestCloseWithReader(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, p.Size())
+	b := make([]byte, len("payload"))
 	if _, err := p.ReadAt(b, 0); err != nil || string(b) != "payload" {
 		t.Errorf("read %q, %v", b, err)
 	}
@@ -440,7 +440,7 @@ func TestFolderThatIsALink(t *testing.T) {
 	}
 	c := open(t, dir, firmware.CatalogueOptions{})
 	if p, err := c.Open(acme, d); err == nil {
-		t.Errorf("opened %d bytes from outside, close: %v", p.Size(), p.Close())
+		t.Errorf("opened a payload from outside, close: %v", p.Close())
 	}
 	if _, err := c.Begin(acme, ident.SumDigest([]byte("x")), 1); err == nil {
 		t.Error("began an upload outside")

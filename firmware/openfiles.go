@@ -21,7 +21,6 @@ type openFiles struct {
 type openFile struct {
 	name    string
 	file    *os.File
-	size    int64
 	readers int
 	place   *list.Element // in unused, nil while there are readers
 }
@@ -48,11 +47,7 @@ func (o *openFiles) acquire(name string, open func(string) (*os.File, error)) (*
 	if err != nil {
 		return nil, err
 	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	f := &openFile{name: name, file: file, size: info.Size(), readers: 1}
+	f := &openFile{name: name, file: file, readers: 1}
 	o.byName[name] = f
 	return f, nil
 }

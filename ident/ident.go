@@ -29,7 +29,7 @@ type (
 )
 
 type (
-	// Tenant names a tenant (the patent's service requester).
+	// Tenant names a tenant.
 	Tenant = ID[tenantKind]
 	// Device names a device within its tenant.
 	Device = ID[deviceKind]

@@ -147,9 +147,6 @@ func (c Config) image(i topics.Installed, what string) topics.Installed {
 	return i
 }
 
-// maxFetch is the most that a server sends for one fetch, in bytes (docs/device).
-const maxFetch = 4 << 20
-
 func (c Config) check() error {
 	switch {
 	case len(c.Devices) == 0:
@@ -158,8 +155,8 @@ func (c Config) check() error {
 		return fmt.Errorf("chunk size %d, want %d to %d: %w", c.ChunkSize, topics.MinChunk, topics.MaxChunk, ErrConfig)
 	case c.Window > topics.MaxWindow:
 		return fmt.Errorf("window %d, at most %d: %w", c.Window, topics.MaxWindow, ErrConfig)
-	case int64(c.Window)*int64(c.ChunkSize) > maxFetch:
-		return fmt.Errorf("window of %d chunks of %d bytes, at most %d bytes in all: %w", c.Window, c.ChunkSize, maxFetch, ErrConfig)
+	case int64(c.Window)*int64(c.ChunkSize) > topics.MaxFetch:
+		return fmt.Errorf("window of %d chunks of %d bytes, at most %d bytes in all: %w", c.Window, c.ChunkSize, topics.MaxFetch, ErrConfig)
 	case c.Timing.SlowRate < 0:
 		return fmt.Errorf("slow rate %d is negative: %w", c.Timing.SlowRate, ErrConfig)
 	}

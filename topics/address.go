@@ -24,6 +24,9 @@ const (
 // ErrTopic is wrapped where a topic name or filter is not one of the contract.
 var ErrTopic = errors.New("not a topic of the contract")
 
+// Version is the contract's, in the second level of every topic.
+const Version = 1
+
 const (
 	root     = "fleet/v1/"
 	errorLvl = "error"

@@ -139,7 +139,7 @@ func operation(action, channel, summary string, qos byte, retain bool) obj {
 
 // addCommands adds a channel and an operation for each command, and the reply channel whose address is the request's.
 func addCommands(channels, operations obj, types map[string]reflect.Type, addMessage func(string, obj)) (obj, obj) {
-	spec, _ := topics.LookupChannel(topics.ChannelCommand)
+	spec := topics.Channels[slices.IndexFunc(topics.Channels, func(s topics.ChannelSpec) bool { return s.Channel == topics.ChannelCommand })]
 	var replies obj
 	seen := map[string]bool{}
 	addReply := func(name string) {

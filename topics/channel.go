@@ -64,7 +64,7 @@ type ChannelSpec struct {
 	Summary   string
 }
 
-// Channels is the channel table, in the order of DESIGN section 4.
+// Channels is the channel table of docs/topics.
 var Channels = []ChannelSpec{
 	{ChannelHello, "fleet/v1/{tenant}/device/{device}/hello", 1, false, MaxHelloBody, Hello{},
 		[]Role{RoleDevice}, []Role{RoleOperator, RoleViewer}, "What a device says of itself after each connect."},
@@ -88,14 +88,4 @@ var Channels = []ChannelSpec{
 		nil, []Role{RoleOperator, RoleViewer}, "Where a campaign stands, at most once a second."},
 	{ChannelEvent, "fleet/v1/{tenant}/campaign/{campaign}/event", 0, false, MaxBody, Event{},
 		nil, []Role{RoleOperator, RoleViewer}, "One transition of one assignment."},
-}
-
-// LookupChannel returns the row of c.
-func LookupChannel(c Channel) (ChannelSpec, bool) {
-	for _, s := range Channels {
-		if s.Channel == c {
-			return s, true
-		}
-	}
-	return ChannelSpec{}, false
 }

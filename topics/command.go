@@ -197,7 +197,7 @@ type (
 		StopWithin Duration `json:"stop_within,omitempty" cbor:"32,keyasint,omitempty"`
 	}
 
-	// Wave is one group, by count or by percent of the selected devices; the last wave takes the rest whatever it says.
+	// Wave is one group, by count or by percent of the eligible devices; the last wave takes the rest whatever it says.
 	Wave struct {
 		Percent float64 `json:"percent,omitempty" cbor:"1,keyasint,omitempty"`
 		Count   int     `json:"count,omitempty" cbor:"2,keyasint,omitempty"`

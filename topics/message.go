@@ -9,7 +9,7 @@ import (
 // Word is a state that a device reports about itself. Words that we don't know are kept, counted, and change nothing.
 type Word string
 
-// The words of DESIGN section 5, in the order in which an update normally passes them.
+// The words of docs/topics, in the order in which an update normally passes them.
 const (
 	WordReceived    Word = "received"    // manifest persisted, not yet validated
 	WordDeferred    Word = "deferred"    // the device or its user put it off
@@ -112,4 +112,6 @@ const (
 	MinChunk  = 128
 	MaxChunk  = 256 << 10
 	MaxWindow = 1024 // chunks named by one fetch
+	// MaxFetch is the most bytes that one fetch may ask for: chunks wanted, times Size.
+	MaxFetch = 4 << 20
 )

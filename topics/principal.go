@@ -10,7 +10,7 @@ import (
 // Role is what a principal may do; the words are on the wire and in the store.
 type Role string
 
-// The roles of DESIGN section 4.
+// The roles of docs/topics.
 const (
 	RoleDevice   Role = "device"   // its own channels only
 	RoleOperator Role = "operator" // commands of its tenant

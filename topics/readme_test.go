@@ -72,7 +72,7 @@ func commandTable() string {
 	b.WriteString("| command | roles | key | request | reply | what it does |\n|---|---|---|---|---|---|\n")
 	for _, c := range topics.Commands {
 		key := ""
-		if c.Mutates {
+		if c.Keyed() {
 			key = "yes"
 		}
 		fmt.Fprintf(&b, "| `%s/%s` | %s | %s | `%s` | `%s` | %s |\n", c.Noun, c.Verb, roleList(c.Roles), key,

@@ -5,7 +5,7 @@ type CommandSpec struct {
 	Noun, Verb string
 	// Roles may send it; the topic's tenant is always their own.
 	Roles []Role
-	// Mutates says that the command changes something, so that an idempotency-key makes sense.
+	// Mutates says that the command changes something; see Keyed.
 	Mutates bool
 	Summary string
 	// Request and Reply are the zero values of the bodies.
@@ -61,6 +61,13 @@ var Commands = []CommandSpec{
 	{"campaign", "delete", byOperator, true, "Deletes a campaign that is a draft, stopped or archived; its audit entries stay.", CampaignRef{}, CampaignView{}},
 	{"campaign", "events", byReader, false, "Lists what happened to a campaign as a whole.", CampaignEvents{}, List[AuditView]{}},
 	{"campaign", "report", byReader, false, "The whole record of a campaign, page by page.", CampaignReport{}, CampaignReportPage{}},
+}
+
+// Keyed says that an idempotency-key makes sense: the reply is stored under it. The steps of an upload change something
+// too, but may be repeated as they are, and a key on them is ignored.
+func (c CommandSpec) Keyed() bool {
+	upload := c.Noun == "payload" && (c.Verb == "begin" || c.Verb == "append")
+	return c.Mutates && !upload
 }
 
 // LookupCommand returns the row of a command.

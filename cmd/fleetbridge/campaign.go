@@ -63,7 +63,7 @@ func (m *campaignFlags) flags(c *cobra.Command) {
 	f.StringVar(&m.description, "description", "", "description, for people")
 	f.StringSliceVar(&m.devices, "device", nil, "devices to select; with neither this nor --label: all of the manifest's vendor and class")
 	f.StringArrayVar(&m.label, "label", nil, "select the devices with name=value, may be repeated")
-	f.StringSliceVar(&m.waves, "waves", nil, "groups, each a count or a percentage of the selected: 10,25%,100%")
+	f.StringSliceVar(&m.waves, "waves", nil, "groups, each a count or a percentage of the eligible devices: 10,25%,100%")
 	f.IntVar(&m.inFlight, "in-flight", 0, "updates at once (0: no cap)")
 	f.IntVar(&m.minSample, "min-sample", 0, "settled devices before a threshold counts (0: the server's default)")
 	f.Float64Var(&m.success, "success", -1, "percent confirmed that opens the next wave (default: the server's, 90)")
@@ -265,6 +265,14 @@ func campaignDevices(a *app) *cobra.Command {
 	return c
 }
 
+// stepText is the step of a campaign that is under way; the one that it ended in tells nobody anything.
+func stepText(v topics.CampaignView) string {
+	if over(v.Progress) {
+		return ""
+	}
+	return v.Step
+}
+
 func (a *app) printCampaign(v topics.CampaignView) error {
 	policy, err := json.Marshal(v.Policy)
 	if err != nil {
@@ -272,7 +280,7 @@ func (a *app) printCampaign(v topics.CampaignView) error {
 	}
 	return a.printOne(v, row{"campaign", v.Campaign.String()}, row{"description", v.Description}, row{"manifest", v.Manifest.String()},
 		row{"payload", v.Payload.String()}, row{"size", bytesText(v.Size)}, row{"policy", string(policy)}, row{"state", v.State},
-		row{"step", v.Step}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"progress", countsText(v.Progress)},
+		row{"step", stepText(v)}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"progress", countsText(v.Progress)},
 		row{"revision", fmt.Sprint(v.Revision)}, row{"created", when(v.Created) + " by " + v.CreatedBy},
 		row{"started", when(v.Started)}, row{"stopped", when(v.Stopped)})
 }

@@ -158,7 +158,7 @@ func (a *app) show(ctx context.Context, s *fleetSetup, op client.Context, waves 
 		return err
 	}
 	if r.Outcome != string(campaign.Succeeded) {
-		return &failure{code: exitCampaign, err: fmt.Errorf("%s: %s: %w", r.Campaign, r.Outcome, errCampaign)}
+		return unsuccessful(r.Campaign, r.Outcome)
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func TestDemoFails(t *testing.T) {
 	if code != exitCampaign {
 		t.Errorf("exit code %d, want %d", code, exitCampaign)
 	}
-	for _, want := range []string{"autostopped", "rejected signature-invalid"} {
+	for _, want := range []string{"autostopped", "failed: signature-invalid"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the summary lacks %q:\n%s", want, stdout)
 		}

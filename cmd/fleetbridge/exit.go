@@ -79,7 +79,7 @@ func exitCode(err error) int {
 // problemCode finds the code for a refusal of the server.
 func problemCode(p *topics.Problem) int {
 	switch p.Type {
-	case "digest-mismatch", "manifest-malformed", "manifest-unsupported", "manifest-untrusted":
+	case topics.ProblemDigestMismatch, topics.ProblemManifestMalformed, topics.ProblemManifestUnsupported, topics.ProblemManifestUntrusted:
 		return exitVerify
 	}
 	switch p.Status {

@@ -20,8 +20,8 @@ import (
 )
 
 func manifestCommand(a *app) *cobra.Command {
-	return group("manifest", "SUIT manifests: create, sign, verify and show offline; push and ls on a server",
-		manifestCreate(a), manifestSign(a), manifestVerify(a), manifestShow(a), manifestPush(a), manifestList(a))
+	return group("manifest", "SUIT manifests: create, sign, verify and show offline; push, ls and get on a server",
+		manifestCreate(a), manifestSign(a), manifestVerify(a), manifestShow(a), manifestPush(a), manifestList(a), manifestGet(a))
 }
 
 // manifestFlags are the flags of `manifest create`.
@@ -33,7 +33,7 @@ type manifestFlags struct {
 
 func manifestCreate(a *app) *cobra.Command {
 	var m manifestFlags
-	c := &cobra.Command{Use: "create PAYLOAD_FILE --vendor V --class C --out FILE", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "create PAYLOAD_FILE --vendor V --class C [--out FILE]", Args: cobra.ExactArgs(1),
 		Short: "Write an unsigned manifest for a payload"}
 	m.flags(c)
 	f := c.Flags()
@@ -102,7 +102,7 @@ func parseComponent(s string) ([][]byte, error) {
 func manifestSign(a *app) *cobra.Command {
 	var keyFile, id, out string
 	var algs []string
-	c := &cobra.Command{Use: "sign FILE --key PRIVATE_KEY_FILE --id ID", Short: "Add a signature block to a manifest", Args: cobra.ExactArgs(1)}
+	c := &cobra.Command{Use: "sign FILE --key PRIVATE_KEY_FILE --id ID [--out FILE]", Short: "Add a signature block to a manifest", Args: cobra.ExactArgs(1)}
 	c.Flags().StringVar(&keyFile, "key", "", "private key (needed)")
 	c.Flags().StringVar(&id, "id", "", "key identifier: the trust anchor's name (needed)")
 	c.Flags().StringSliceVar(&algs, "alg", nil, "ES256, ESP256, EdDSA or Ed25519; several make several blocks (default: ESP256 or Ed25519)")
@@ -209,6 +209,21 @@ func manifestList(a *app) *cobra.Command {
 				column[view]{"version", func(v view) string { return v.Version }},
 				column[view]{"size", func(v view) string { return bytesText(v.Size) }},
 				column[view]{"keys", func(v view) string { return strings.Join(v.Keys, ",") }})
+		})}
+}
+
+func manifestGet(a *app) *cobra.Command {
+	return &cobra.Command{Use: "get DIGEST", Short: "Show one manifest that is on the server", Args: cobra.ExactArgs(1),
+		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+			d, err := ident.ParseDigest(args[0])
+			if err != nil {
+				return err
+			}
+			var v topics.ManifestView
+			if err := cl.Do(ctx, "manifest", "get", topics.ManifestGet{Digest: d}, &v); err != nil {
+				return err
+			}
+			return a.printManifest(v)
 		})}
 }
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"fleetbridge/internal/client"
@@ -81,7 +83,46 @@ func newRoot(a *app) *cobra.Command {
 		tenantCommand(a), credentialCommand(a), trustCommand(a), keyCommand(a), manifestCommand(a), payloadCommand(a),
 		deviceCommand(a), campaignCommand(a), simCommand(a), serverCommand(a),
 	)
+	polish(root)
 	return root
+}
+
+// polish gives every command below c errors that name the argument that is missing, and hides the defaults that stand
+// for "not given".
+func polish(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		polish(sub)
+	}
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.DefValue == "-1" {
+			f.DefValue = "0"
+		}
+	})
+	needed := arguments(c.Use)
+	check := c.Args
+	if check == nil || len(needed) == 0 {
+		return
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		err := check(c, args)
+		_, path, _ := strings.Cut(c.CommandPath(), " ")
+		switch {
+		case err == nil:
+			return nil
+		case len(args) < len(needed):
+			return fmt.Errorf("%s needs %s", path, strings.Join(needed[len(args):], " and "))
+		}
+		return fmt.Errorf("%s takes %s, not %d arguments", path, strings.Join(needed, " and "), len(args))
+	}
+}
+
+// arguments are the words of a use line that must be given: those before the first flag or optional word.
+func arguments(use string) []string {
+	words := strings.Fields(use)[1:]
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") || strings.HasPrefix(w, "[") }); i >= 0 {
+		words = words[:i]
+	}
+	return words
 }
 
 // group is a command that only holds others.

@@ -38,7 +38,7 @@ const (
 	simVendor  = "fleetbridge.example"
 	simVersion = "2.0.0"
 	// batch is how many credentials one command makes.
-	batch = 500
+	batch = topics.MaxCredentials
 )
 
 // publish makes an ephemeral key, trusts it, and uploads a payload drawn from the seed with its signed manifest.

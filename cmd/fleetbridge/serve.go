@@ -18,9 +18,13 @@ func serveCommand(a *app) *cobra.Command {
 	c.Flags().StringVar(&file, "config", "", "configuration file (env FLEETBRIDGE_CONFIG; default "+defaultConfig+" if it is there)")
 	given := map[string]*string{}
 	for _, set := range config.Settings {
-		given[set.Key] = c.Flags().String(set.Flag(), set.Value(config.Defaults()), set.Usage+" (env "+set.Env()+")")
+		value, usage := set.Value(config.Defaults()), set.Usage+" (env "+set.Env()+")"
+		given[set.Key] = &value
 		if set.IsBool() {
+			c.Flags().Var((*truth)(&value), set.Flag(), usage)
 			c.Flags().Lookup(set.Flag()).NoOptDefVal = "true"
+		} else {
+			c.Flags().StringVar(&value, set.Flag(), value, usage)
 		}
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -34,6 +38,13 @@ func serveCommand(a *app) *cobra.Command {
 	}
 	return c
 }
+
+// truth is the text of a setting that its flag shows as a bool: the setting parses it.
+type truth string
+
+func (t *truth) Set(s string) error { *t = truth(s); return nil }
+func (t *truth) String() string     { return string(*t) }
+func (t *truth) Type() string       { return "bool" }
 
 // defaultConfig is read when no flag and no variable names another, if it is there.
 const defaultConfig = "fleetbridge/fleetbridge.toml"

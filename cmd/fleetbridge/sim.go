@@ -101,7 +101,7 @@ func (a *app) sim(ctx context.Context, cl *client.Client, own client.Context, m 
 		return err
 	}
 	if r.Campaign != "" && r.Outcome != string(campaign.Succeeded) {
-		return &failure{code: exitCampaign, err: fmt.Errorf("%s: %s %s: %w", r.Campaign, r.Outcome, r.reason, errCampaign)}
+		return unsuccessful(r.Campaign, strings.TrimSpace(r.Outcome+" "+r.reason))
 	}
 	return nil
 }

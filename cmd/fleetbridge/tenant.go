@@ -52,7 +52,7 @@ func credentialCommand(a *app) *cobra.Command {
 
 func credentialAdd(a *app) *cobra.Command {
 	var role, tenant, save string
-	c := &cobra.Command{Use: "add NAME…", Short: "Create credentials; the tokens are shown once, here", Args: cobra.RangeArgs(1, 500)}
+	c := &cobra.Command{Use: "add NAME…", Short: "Create credentials; the tokens are shown once, here", Args: cobra.RangeArgs(1, topics.MaxCredentials)}
 	c.Flags().StringVar(&role, "role", "", "device, viewer, operator, or admin (needed)")
 	c.Flags().StringVar(&tenant, "tenant", "", "tenant of the credentials (admin only; default: your own)")
 	c.Flags().StringVar(&save, "save", "", "write a context file for the one new credential, readable by its owner only")

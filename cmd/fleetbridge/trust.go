@@ -15,7 +15,7 @@ import (
 )
 
 func trustCommand(a *app) *cobra.Command {
-	return group("trust", "Trust anchors: the public keys that may sign manifests", trustAdd(a), trustList(a))
+	return group("trust", "Trust anchors: the public keys that may sign manifests", trustAdd(a), trustList(a), trustRevoke(a))
 }
 
 func trustAdd(a *app) *cobra.Command {
@@ -35,7 +35,7 @@ func trustAdd(a *app) *cobra.Command {
 		if err := cl.Do(ctx, "trust", "add", topics.TrustAdd{ID: id, Key: key.PEM(), Alg: alg}, &v); err != nil {
 			return err
 		}
-		return a.printOne(v, row{"anchor", v.ID.String()}, row{"algorithm", v.Alg}, row{"fingerprint", v.Fingerprint.String()})
+		return a.printAnchor(v)
 	})
 	return c
 }
@@ -52,6 +52,26 @@ func trustList(a *app) *cobra.Command {
 				column[view]{"created", func(v view) string { return when(v.Created) }},
 				column[view]{"revoked", func(v view) string { return yes(v.Revoked) }})
 		})}
+}
+
+func trustRevoke(a *app) *cobra.Command {
+	return &cobra.Command{Use: "revoke ID", Short: "Revoke a trust anchor, for good: what it signed is no longer offered", Args: cobra.ExactArgs(1),
+		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+			id, err := ident.ParseKey(args[0])
+			if err != nil {
+				return err
+			}
+			var v topics.AnchorView
+			if err := cl.Do(ctx, "trust", "revoke", topics.TrustRevoke{ID: id}, &v); err != nil {
+				return err
+			}
+			return a.printAnchor(v)
+		})}
+}
+
+func (a *app) printAnchor(v topics.AnchorView) error {
+	return a.printOne(v, row{"anchor", v.ID.String()}, row{"algorithm", v.Alg}, row{"fingerprint", v.Fingerprint.String()},
+		row{"revoked", yes(v.Revoked)})
 }
 
 func keyCommand(a *app) *cobra.Command {

@@ -18,6 +18,11 @@ import (
 // errCampaign is wrapped by the error of a campaign that ended without success.
 var errCampaign = errors.New("campaign did not succeed")
 
+// unsuccessful is the error for a campaign that ended so.
+func unsuccessful(campaign, outcome string) error {
+	return &failure{code: exitCampaign, err: fmt.Errorf("%s: %s: %w", campaign, outcome, errCampaign)}
+}
+
 func campaignWatch(a *app) *cobra.Command {
 	var status bool
 	c := &cobra.Command{Use: "watch CAMPAIGN", Short: "Follow a campaign until it ends", Args: cobra.ExactArgs(1)}
@@ -41,7 +46,7 @@ func campaignWatch(a *app) *cobra.Command {
 			return err
 		}
 		if status && v.Outcome != string(campaign.Succeeded) {
-			return &failure{code: exitCampaign, err: fmt.Errorf("%s: %s: %w", v.Campaign, v.Outcome, errCampaign)}
+			return unsuccessful(v.Campaign.String(), v.Outcome)
 		}
 		return nil
 	})

@@ -54,15 +54,6 @@ const (
 	Curve25519 Kind = "Ed25519"
 )
 
-// ParseKind parses the name of a kind of key.
-func ParseKind(s string) (Kind, error) {
-	switch k := Kind(s); k {
-	case P256, Curve25519:
-		return k, nil
-	}
-	return "", fmt.Errorf("parse key kind %q: one of %s, %s: %w", s, P256, Curve25519, ErrUnknownAlg)
-}
-
 // Kind returns the kind of key that a signs with, "" for an algorithm that isn't ours.
 func (a Alg) Kind() Kind {
 	switch a {

@@ -80,7 +80,6 @@ var exclusive = map[string][]string{
 	"golang.org/x/term":               {"cmd/fleetbridge"},
 	"github.com/adhocore/gronx":       {"campaign"},
 	"golang.org/x/sync":               {"any"},
-	"golang.org/x/time":               {"broker", "bridge", "simulator"},
 	"github.com/google/uuid":          {"any"},
 	"github.com/google/go-cmp":        {"tests"},
 	"github.com/rogpeppe/go-internal": {"tests"},

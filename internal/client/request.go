@@ -45,7 +45,7 @@ func (c *Client) Do(ctx context.Context, noun, verb string, request, reply any) 
 			ContentType: "application/cbor", ResponseTopic: c.reply, CorrelationData: correlation[:],
 		},
 	}
-	if spec.Mutates && noun != "payload" { // the steps of an upload may be repeated as they are
+	if spec.Keyed() {
 		m.Properties.User.Add("idempotency-key", correlation.String())
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.context.Timeout)
@@ -167,7 +167,7 @@ func decode(m *paho.Publish, reply any) error {
 // the error, if there was one.
 func List[T any](ctx context.Context, c *Client, noun, verb string, request func(topics.Page) any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		page := topics.Page{Limit: 500}
+		page := topics.Page{Limit: topics.MaxPage}
 		for {
 			var got topics.List[T]
 			if err := c.Do(ctx, noun, verb, request(page), &got); err != nil {
