@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,11 +57,11 @@ func (p *powered) cutPower() {
 	}
 }
 
-// run takes the scenario from nothing to its end, and returns what its campaigns came to. A run that takes too long is
-// one that does not meet its expectations, not an error.
-func (p *play) run(ctx context.Context) (bool, error) {
+// run takes the scenario from nothing to its end. A run that takes too long, or an action whose moment can't come any
+// more, is no error: unmet then says so.
+func (p *play) run(ctx context.Context) (unmet string, err error) {
 	if err := p.set(ctx); err != nil {
-		return false, err
+		return "", err
 	}
 	defer func() {
 		for _, g := range p.groups {
@@ -71,19 +72,24 @@ func (p *play) run(ctx context.Context) (bool, error) {
 		if !g.Off {
 			p.groups[g.Name].on(ctx)
 			if err := waitReady(ctx, p.groups[g.Name].fleet); err != nil {
-				return false, err
+				return "", err
 			}
 		}
 	}
 	p.begun = time.Now()
 	bounded, cancel := context.WithTimeout(ctx, time.Duration(p.script.Within))
 	defer cancel()
-	err := p.act(bounded)
-	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
-		p.say("time is up after %v", time.Duration(p.script.Within))
-		return false, nil
+	err = p.act(bounded)
+	switch {
+	case err != nil && ctx.Err() == nil && bounded.Err() != nil:
+		unmet = fmt.Sprintf("time was up after %v", time.Duration(p.script.Within))
+	case errors.Is(err, errCampaign):
+		unmet = err.Error()
+	default:
+		return "", err
 	}
-	return err == nil, err
+	p.say("%s", unmet)
+	return unmet, nil
 }
 
 func (p *play) say(format string, args ...any) {

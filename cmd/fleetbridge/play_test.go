@@ -67,7 +67,13 @@ func TestScenarioThatIsNotMet(t *testing.T) {
 	// A run that does not end in time is not as expected either.
 	write(strings.Replace(wrongScenario, "payload = 100", "within = \"1s\"\n[[action]]\ncampaign = \"release\"\nwhen = \"paused\"\ndo = \"wait\"\n", 1) + "[campaign.policy]\nwaves = [{ count = 1 }, { count = 2 }]\nmanual = true\n")
 	code, stdout, stderr = runCommand(t, "sim", "run", "--local", "--scenario", file)
-	if code != exitCampaign || !strings.Contains(stdout, "✖ all: ended in time no, want yes") {
+	if code != exitCampaign || !strings.Contains(stdout, "✖ all: run time was up after 1s, want to its end") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	// Nor is one with a moment that can't come any more.
+	write(wrongScenario + "[[action]]\ncampaign = \"release\"\nwhen = \"paused\"\ndo = \"resume\"\n")
+	code, stdout, stderr = runCommand(t, "sim", "run", "--local", "--scenario", file)
+	if code != exitCampaign || !strings.Contains(stdout, "✖ all: run action 1, resume release") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if left, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); err != nil || len(left) > 0 {
