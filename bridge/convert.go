@@ -136,6 +136,9 @@ func progressOf(c campaign.Campaign, n campaign.Counts, now time.Time) topics.Pr
 		Campaign: c.ID, State: string(c.Phase), Outcome: string(c.Outcome), Reason: c.Reason, Total: n.Total(),
 		Counts: map[string]uint64{}, Wave: c.Open + 1, Reports: n.Reports, Revision: c.Revision, At: now.UTC(),
 	}
+	for _, r := range n.Reasons.List() {
+		p.Reasons = append(p.Reasons, topics.ReasonCount{State: string(r.State), Reason: r.Reason, Count: r.Count})
+	}
 	for _, wave := range n.Waves {
 		w := topics.WaveProgress{Counts: map[string]uint64{}}
 		for s, k := range wave {

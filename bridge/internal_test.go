@@ -220,6 +220,7 @@ func TestConversionsAreTotal(t *testing.T) {
 	counts := campaign.Counts{}
 	counts.Add(0, campaign.Confirmed, 3)
 	counts.Reports = 9
+	counts.AddReason(campaign.Failed, "flash-error", 1)
 	tenant, _ := ident.ParseTenant("t") // a constant that parses
 	for name, c := range map[string]struct {
 		out   any

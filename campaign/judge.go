@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// Counts says how many assignments of a campaign stand in each state, wave by wave, and how many reports are recorded.
+// Counts says how many assignments of a campaign stand in each state, wave by wave, how many reports are recorded, and why
+// devices were not updated.
 // The store keeps it in the same commit as the assignments; it always equals a scan of them.
 type Counts struct {
 	Waves   []map[State]uint64
 	Reports uint64
+	Reasons Reasons
 }
 
 // Add changes the count of state s in wave by n (which may be negative), growing Waves as needed.
@@ -55,7 +57,7 @@ func (c Counts) Clone() Counts {
 	for i := range c.Waves {
 		w[i] = maps.Clone(c.Waves[i])
 	}
-	return Counts{Waves: w, Reports: c.Reports}
+	return Counts{Waves: w, Reports: c.Reports, Reasons: maps.Clone(c.Reasons)}
 }
 
 var (

@@ -154,6 +154,7 @@ func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, erro
 		if k.c == c {
 			n.Add(a.Wave, a.State, 1)
 			n.Reports += a.Reports
+			n.AddReason(a.State, a.Reason, 1)
 		}
 	}
 	return n, m.fail

@@ -290,6 +290,14 @@ type (
 		Reports  uint64            `json:"reports" cbor:"9,keyasint"` // recorded, repeats included
 		Revision uint64            `json:"revision" cbor:"10,keyasint"`
 		At       time.Time         `json:"at" cbor:"11,keyasint"`
+		// Reasons says why devices were not updated, the most frequent first; beyond 32 different ones it is "other".
+		Reasons []ReasonCount `json:"reasons,omitempty" cbor:"12,keyasint,omitempty"`
+	}
+	// ReasonCount is how many assignments stand in a state for a reason.
+	ReasonCount struct {
+		State  string `json:"state" cbor:"1,keyasint"`
+		Reason string `json:"reason,omitempty" cbor:"2,keyasint,omitempty"`
+		Count  uint64 `json:"count" cbor:"3,keyasint"`
 	}
 	// WaveProgress is one wave's counts.
 	WaveProgress struct {

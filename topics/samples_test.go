@@ -152,8 +152,9 @@ func samples() []sample {
 		{"campaign-update", topics.CampaignUpdate{Campaign: must(ident.ParseCampaign("spring")), Description: &newWords, IfRevision: 3,
 			Policy: &topics.Policy{Waves: []topics.Wave{{Count: 50}, {Percent: 100}}}}},
 		{"progress", topics.Progress{Campaign: must(ident.ParseCampaign("spring")), State: "active", Total: 200,
-			Counts: map[string]uint64{"pending": 190, "downloading": 4, "confirmed": 6}, Wave: 1,
-			Waves: []topics.WaveProgress{{Total: 10, Counts: map[string]uint64{"downloading": 4, "confirmed": 6}}}, Reports: 41, Revision: 3, At: sampleTime}},
+			Counts: map[string]uint64{"pending": 190, "downloading": 4, "confirmed": 5, "failed": 1}, Wave: 1,
+			Waves: []topics.WaveProgress{{Total: 10, Counts: map[string]uint64{"downloading": 4, "confirmed": 5, "failed": 1}}}, Reports: 41, Revision: 3, At: sampleTime,
+			Reasons: []topics.ReasonCount{{State: "failed", Reason: "flash-error", Count: 1}}}},
 		{"event", topics.Event{Campaign: must(ident.ParseCampaign("spring")), Device: sampleDevice, From: "rebooting", To: "confirmed", Wave: 1, At: sampleTime}},
 	}
 }

@@ -105,6 +105,7 @@ type indexedRecord struct {
 	Wave      int    `cbor:"6,keyasint,omitempty"`
 	Order     uint64 `cbor:"7,keyasint,omitempty"`
 	State     string `cbor:"8,keyasint,omitempty"`
+	Reason    string `cbor:"9,keyasint,omitempty"`
 	Waiting   bool   `cbor:"11,keyasint,omitempty"`
 	NextOffer stamp  `cbor:"13,keyasint,omitempty"`
 	Deadline  stamp  `cbor:"14,keyasint,omitempty"`
@@ -117,6 +118,7 @@ func (r indexedRecord) domain() (campaign.Assignment, error) {
 		Wave:      r.Wave,
 		Order:     r.Order,
 		State:     campaign.State(r.State),
+		Reason:    r.Reason,
 		Waiting:   r.Waiting,
 		NextOffer: r.NextOffer.time(),
 		Deadline:  r.Deadline.time(),
@@ -127,6 +129,7 @@ func (r indexedRecord) domain() (campaign.Assignment, error) {
 type countsRecord struct {
 	Waves   []map[campaign.State]uint64 `cbor:"1,keyasint,omitempty"`
 	Reports uint64                      `cbor:"2,keyasint,omitempty"`
+	Reasons campaign.Reasons            `cbor:"3,keyasint,omitempty"`
 }
 
 func countsRecordOf(c campaign.Counts) countsRecord { return countsRecord(c) }

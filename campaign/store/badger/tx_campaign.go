@@ -98,7 +98,7 @@ func (t *tx) move(from, to key) {
 
 // count keeps the counts of a's campaign: old, if it was there, leaves its state and a enters its own.
 func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campaign.Assignment) error {
-	if there && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports {
+	if there && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports && old.Reason == a.Reason {
 		return nil
 	}
 	n, err := t.Counts(tn, a.Campaign)
@@ -107,8 +107,10 @@ func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campa
 	}
 	if there {
 		n.Add(old.Wave, old.State, -1)
+		n.AddReason(old.State, old.Reason, -1)
 	}
 	n.Add(a.Wave, a.State, 1)
+	n.AddReason(a.State, a.Reason, 1)
 	n.Reports += a.Reports - old.Reports
 	n.Waves = trimmed(n.Waves)
 	return t.put(keyOf(tn, kindCounts).last(a.Campaign.String()), countsRecordOf(n))

@@ -219,6 +219,13 @@ func testCounts(t *testing.T, s campaign.Store) {
 	b.Waiting = true
 	assign(t, s, tn, b)
 	check(campaign.Counts{Reports: 7, Waves: []map[campaign.State]uint64{{campaign.Offered: 2}}})
+	a.State, a.Reason, b.State, b.Reason, b.Waiting = campaign.Failed, "flash-error", campaign.Silent, "deadline", false
+	assign(t, s, tn, a, b)
+	failed := []map[campaign.State]uint64{{campaign.Failed: 1, campaign.Silent: 1}}
+	check(campaign.Counts{Reports: 7, Waves: failed, Reasons: campaign.Reasons{"failed flash-error": 1, "silent deadline": 1}})
+	a.Reason = "no-space"
+	assign(t, s, tn, a)
+	check(campaign.Counts{Reports: 7, Waves: failed, Reasons: campaign.Reasons{"failed flash-error": 0, "failed no-space": 1, "silent deadline": 1}})
 }
 
 // testQueue takes a campaign's pending ones from the front as an engine does, several transactions to a commit, some of
