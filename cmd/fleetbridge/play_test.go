@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"fleetbridge/campaign"
 	"fleetbridge/simulator/scenario"
 )
 
@@ -93,6 +96,17 @@ func TestScenarioThatIsNotMet(t *testing.T) {
 	}
 	if code, _, stderr := runCommand(t, "sim", "run", "--local", "--scenario", "nothing"); code != exitUsage || !strings.Contains(stderr, "canary-stops-bad-release") {
 		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// TestScenarioWords: a scenario knows the states that there are.
+func TestScenarioWords(t *testing.T) {
+	var want []string
+	for _, s := range campaign.States {
+		want = append(want, string(s))
+	}
+	if diff := cmp.Diff(want, scenario.States); diff != "" {
+		t.Error(diff)
 	}
 }
 

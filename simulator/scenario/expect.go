@@ -30,19 +30,19 @@ func (e Expect) check(bad complaint) {
 		bad("outcome", "nothing is expected")
 	}
 	for state := range e.Counts {
-		if !slices.Contains(states, state) {
-			bad("counts/"+state, "no such state: one of %s", strings.Join(states, ", "))
+		if !slices.Contains(States, state) {
+			bad("counts/"+state, "no such state: one of %s", strings.Join(States, ", "))
 		}
 	}
 	for r := range e.Reasons {
-		if state, _, ok := strings.Cut(r, " "); !ok || !slices.Contains(states, state) {
+		if state, _, ok := strings.Cut(r, " "); !ok || !slices.Contains(States, state) {
 			bad("reasons/"+r, "a state and a reason are wanted: failed rolled-back")
 		}
 	}
 }
 
-// states are the words for where a device stands in a campaign.
-var states = []string{"pending", "offered", "received", "downloading", "downloaded", "installing", "rebooting",
+// States are the words for where a device stands in a campaign.
+var States = []string{"pending", "offered", "received", "downloading", "downloaded", "installing", "rebooting", "retrying",
 	"confirmed", "skipped", "failed", "rejected", "silent", "withdrawn", "deregistered", "reverted"}
 
 // Check is one expectation held against what happened.
