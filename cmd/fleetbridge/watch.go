@@ -182,6 +182,7 @@ type track struct {
 	told  int // waves whose line is written for good
 	last  time.Time
 	took  map[int]time.Duration // until each settled wave was
+	pace  pace
 }
 
 func (a *app) newTrack() *track {
@@ -193,6 +194,7 @@ func (t *track) at(p topics.Progress) {
 	if t.a.quiet {
 		return
 	}
+	t.pace.add(p)
 	if t.live {
 		if t.drawn > 0 {
 			fmt.Fprintf(t.a.stderr, "\x1b[%dA", t.drawn)
@@ -201,8 +203,11 @@ func (t *track) at(p topics.Progress) {
 		for i, w := range p.Waves {
 			fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", t.wave(i, len(p.Waves), w, wide))
 		}
-		fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", cut("  "+p.State+": "+countsText(p), wide))
-		t.drawn = len(p.Waves) + 1
+		below := t.below(p)
+		for _, line := range below {
+			fmt.Fprintf(t.a.stderr, "\x1b[K%s\n", cut("  "+line, wide))
+		}
+		t.drawn = len(p.Waves) + len(below)
 		return
 	}
 	for t.told < len(p.Waves) {
@@ -215,8 +220,16 @@ func (t *track) at(p topics.Progress) {
 	}
 	if time.Since(t.last) > lineEvery {
 		t.last = time.Now()
-		fmt.Fprintf(t.a.stderr, "  %s: %s\n", p.State, countsText(p))
+		fmt.Fprintf(t.a.stderr, "  %s: %s%s\n", p.State, countsText(p), prefix(", ", t.pace.text(p)))
 	}
+	if over(p) && len(p.Reasons) > 0 {
+		fmt.Fprintf(t.a.stderr, "  not updated: %s\n", reasonsText(p.Reasons))
+	}
+}
+
+// below are the lines under the waves, always as many: the counts, the rate, and why devices were not updated.
+func (t *track) below(p topics.Progress) []string {
+	return []string{p.State + ": " + countsText(p), t.pace.text(p), prefix("not updated: ", reasonsText(p.Reasons))}
 }
 
 // wave is the line of wave i: what is not zero, with as much of a bar as wide columns leave room for.

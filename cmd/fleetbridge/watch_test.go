@@ -149,3 +149,63 @@ func TestParseWaves(t *testing.T) {
 		}
 	}
 }
+
+// TestPace: devices per minute over the last minute, and how long the rest takes at that rate.
+func TestPace(t *testing.T) {
+	start := time.Date(2026, 11, 24, 22, 0, 0, 0, time.UTC)
+	at := func(seconds int, done uint64) topics.Progress {
+		return topics.Progress{State: "active", Total: 1000, At: start.Add(time.Duration(seconds) * time.Second),
+			Counts: map[string]uint64{"confirmed": done, "pending": 1000 - done}}
+	}
+	var c pace
+	c.add(at(0, 0))
+	if text := c.text(at(0, 0)); text != "" {
+		t.Errorf("a rate of one point: %q", text)
+	}
+	c.add(at(10, 50))
+	if text := c.text(at(10, 50)); text != "300 devices/min, about 3 min 10 s left" {
+		t.Error(text)
+	}
+	for i := range 500 { // what is older than a minute does not count, and little is kept
+		c.add(at(100+i, 60))
+	}
+	if len(c.points) > maxPace || c.rate() != 0 {
+		t.Errorf("%d points, %v", len(c.points), c.rate())
+	}
+	c.add(at(600, 960))
+	paused := at(600, 960)
+	paused.State = "paused"
+	if text := c.text(paused); text == "" || strings.Contains(text, "left") {
+		t.Errorf("paused: %q", text)
+	}
+	for d, want := range map[time.Duration]string{42 * time.Second: "42 s", 90 * time.Second: "1 min 30 s", 26*time.Hour + 5*time.Minute: "26 h 5 min"} {
+		if got := spanText(d); got != want {
+			t.Errorf("%v: %s", d, got)
+		}
+	}
+}
+
+// TestTrackOnATerminal draws over its own lines, none of them wider than the terminal.
+func TestTrackOnATerminal(t *testing.T) {
+	var words bytes.Buffer
+	a := &app{env: env{stderr: &words}}
+	track := a.newTrack()
+	track.live, track.width = true, func() int { return 80 }
+	p := topics.Progress{State: "active", Total: 7, Counts: map[string]uint64{"confirmed": 4, "failed": 3}, Waves: make([]topics.WaveProgress, 2),
+		Reasons: []topics.ReasonCount{{State: "failed", Reason: strings.Repeat("long", 40), Count: 2}, {State: "failed", Count: 1}}}
+	track.at(p)
+	first := words.String()
+	words.Reset()
+	track.at(p)
+	if n := strings.Count(first, "\n"); n != 5 || !strings.HasPrefix(words.String(), fmt.Sprintf("\x1b[%dA", n)) {
+		t.Errorf("first %q, then %q", first, words.String())
+	}
+	for line := range strings.Lines(first) {
+		if n := len([]rune(strings.TrimSuffix(strings.TrimPrefix(line, "\x1b[K"), "\n"))); n > 80 {
+			t.Errorf("%d characters: %q", n, line)
+		}
+	}
+	if !strings.Contains(first, "not updated: failed longlong") {
+		t.Errorf("no reasons: %q", first)
+	}
+}
