@@ -136,19 +136,30 @@ func removeBinary() {
 }
 
 // binary builds the program, once.
-var binary = sync.OnceValues(func() (string, error) {
+var binary = sync.OnceValues(func() (string, error) { return buildBinary("fleetbridge") })
+
+// failingBinary builds the program with failpoints, once.
+var failingBinary = sync.OnceValues(func() (string, error) { return buildBinary("failing", "-tags", "failpoint") })
+
+// binaryFolder is where they are built.
+var binaryFolder = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "fleetbridge-test-")
+	binaryDir = dir
+	return dir, err
+})
+
+func buildBinary(name string, flags ...string) (string, error) {
+	dir, err := binaryFolder()
 	if err != nil {
 		return "", err
 	}
-	binaryDir = dir
-	bin := filepath.Join(dir, "fleetbridge")
-	cmd := exec.Command("go", "build", "-o", bin, ".")
+	bin := filepath.Join(dir, name)
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", bin, ".")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return bin, nil
-})
+}
 
 func builtBinary(t *testing.T) string {
 	t.Helper()
