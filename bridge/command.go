@@ -74,6 +74,8 @@ var handlers = map[[2]string]handler{
 	{"device", "add"}:        handle(deviceAdd),
 	{"device", "list"}:       handle(deviceList),
 	{"device", "get"}:        handle(deviceGet),
+	{"device", "label"}:      handle(deviceLabel),
+	{"selector", "test"}:     handle(selectorTest),
 	{"device", "why"}:        handle(deviceWhy),
 	{"device", "clear"}:      handle(deviceClear),
 	{"campaign", "create"}:   handle(campaignCreate),

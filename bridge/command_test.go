@@ -491,7 +491,7 @@ func TestDeviceAdd(t *testing.T) {
 	f.hello("d1", topics.Hello{Seq: 1, Labels: map[string]string{"rev": "b"}})
 	v = topics.DeviceView{}
 	f.ok("device", "get", topics.DeviceGet{Device: device("d1")}, &v)
-	if !v.Connected || v.Token != "" || v.Labels["site"] != "roof" || v.Labels["rev"] != "b" || v.LastSeen.IsZero() {
+	if !v.Connected || v.Token != "" || v.Labels["site"] != "roof" || v.Facts["rev"] != "b" || v.LastSeen.IsZero() {
 		t.Errorf("device %+v", v)
 	}
 }

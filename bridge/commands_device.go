@@ -41,7 +41,8 @@ func deviceAdd(ctx context.Context, c *call, req topics.DeviceAdd) (any, error) 
 		if req.Labels != nil {
 			d.Labels = req.Labels
 		}
-		if err := tx.PutDevice(c.tenant, d); err != nil {
+		res, err := campaign.Register(tx, c.now, c.tenant, d)
+		if err != nil {
 			return nil, campaign.Result{}, err
 		}
 		v, _, err := c.deviceView(tx, d)
@@ -49,7 +50,7 @@ func deviceAdd(ctx context.Context, c *call, req topics.DeviceAdd) (any, error) 
 			v.User, v.Token = userName(c.tenant, name), token
 			err = addCredential(tx, c.tenant, cred, "/credential")
 		}
-		return v, campaign.Result{}, err
+		return v, res, err
 	})
 }
 
@@ -61,17 +62,6 @@ func (c *call) deviceView(r campaign.Reader, d campaign.Device) (topics.DeviceVi
 	}
 	connected, _ := c.connected(d.ID)
 	return deviceView(d, w, connected), true, nil
-}
-
-func deviceList(ctx context.Context, c *call, req topics.Page) (any, error) {
-	return lister[ident.Device, campaign.Device, topics.DeviceView]{
-		parse: ident.ParseDevice,
-		place: func(d campaign.Device) string { return d.ID.String() },
-		read: func(r campaign.Reader, after ident.Device, limit int) ([]campaign.Device, error) {
-			return r.Devices(c.tenant, after, limit)
-		},
-		view: c.deviceView,
-	}.run(ctx, c, req)
 }
 
 func deviceGet(ctx context.Context, c *call, req topics.DeviceGet) (any, error) {

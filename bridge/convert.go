@@ -171,7 +171,7 @@ func assignmentView(c campaign.Campaign, a campaign.Assignment) topics.Assignmen
 func deviceView(d campaign.Device, w campaign.Work, connected bool) topics.DeviceView {
 	v := topics.DeviceView{
 		Device: d.ID, Vendor: d.Vendor, Class: d.Class, Installed: installedOf(d.Installed), Boot: d.Boot,
-		Labels: labelsOf(d), LastSeen: d.LastSeen, Connected: connected, Created: d.Created,
+		Labels: d.Labels, Facts: d.Facts, Groups: d.Groups, LastSeen: d.LastSeen, Connected: connected, Created: d.Created,
 	}
 	for _, l := range w.Live {
 		v.Live = append(v.Live, topics.LiveView{Campaign: l.Campaign, Manifest: l.Manifest, Component: l.Component})
@@ -180,21 +180,6 @@ func deviceView(d campaign.Device, w campaign.Work, connected bool) topics.Devic
 		v.Failures = append(v.Failures, topics.FailureView{Payload: f.Payload, Count: f.Count, Last: f.Last})
 	}
 	return v
-}
-
-// labelsOf merges what a device says of itself with what operators set; theirs wins.
-func labelsOf(d campaign.Device) map[string]string {
-	if len(d.Facts)+len(d.Labels) == 0 {
-		return nil
-	}
-	m := make(map[string]string, len(d.Facts)+len(d.Labels))
-	for k, v := range d.Facts {
-		m[k] = v
-	}
-	for k, v := range d.Labels {
-		m[k] = v
-	}
-	return m
 }
 
 func manifestView(m firmware.Manifest) topics.ManifestView {

@@ -33,7 +33,7 @@ func (e *InvalidError) Error() string {
 	for i, f := range e.Fields {
 		parts[i] = f.Pointer + ": " + f.Detail
 	}
-	return "invalid draft: " + strings.Join(parts, "; ")
+	return "invalid request: " + strings.Join(parts, "; ")
 }
 
 func (e *InvalidError) add(pointer, format string, args ...any) {

@@ -124,6 +124,8 @@ type (
 		Created   time.Time         `json:"created" cbor:"10,keyasint"`
 		User      string            `json:"user,omitempty" cbor:"11,keyasint,omitempty"`
 		Token     string            `json:"token,omitempty" cbor:"12,keyasint,omitempty"`
+		Groups    []string          `json:"groups,omitempty" cbor:"13,keyasint,omitempty"`
+		Facts     map[string]string `json:"facts,omitempty" cbor:"14,keyasint,omitempty"`    // the labels of its hello
 		Failures  []FailureView     `json:"failures,omitempty" cbor:"17,keyasint,omitempty"` // payloads that failed here
 	}
 

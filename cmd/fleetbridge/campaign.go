@@ -29,6 +29,7 @@ func campaignCommand(a *app) *cobra.Command {
 type campaignFlags struct {
 	file, manifest, description string
 	devices, label              []string
+	filter                      string
 	waves                       []string
 	inFlight, minSample         int
 	success, failure, silent    float64
@@ -61,8 +62,9 @@ func (m *campaignFlags) flags(c *cobra.Command) {
 	f.StringVarP(&m.file, "file", "f", "", "campaign as TOML or JSON, with the names of campaign-create in docs/topics; - reads stdin; no other flags then")
 	f.StringVar(&m.manifest, "manifest", "", "digest of the manifest")
 	f.StringVar(&m.description, "description", "", "description, for people")
-	f.StringSliceVar(&m.devices, "device", nil, "devices to select; with neither this nor --label: all of the manifest's vendor and class")
+	f.StringSliceVar(&m.devices, "device", nil, "devices to select; without this, of the devices of the manifest's vendor and class, those that --label and --filter name")
 	f.StringArrayVar(&m.label, "label", nil, "select the devices with name=value, may be repeated")
+	f.StringVar(&m.filter, "filter", "", "select the devices that pass a filter, see docs/selector.md; try it with selector test")
 	f.StringSliceVar(&m.waves, "waves", nil, "groups, each a count or a percentage of the eligible devices: 10,25%,100%")
 	f.IntVar(&m.inFlight, "in-flight", 0, "updates at once (0: no cap)")
 	f.IntVar(&m.minSample, "min-sample", 0, "settled devices before a threshold counts (0: the server's default)")
@@ -100,7 +102,7 @@ func (m campaignFlags) request(stdin io.Reader, args []string) (topics.CampaignC
 }
 
 func (m campaignFlags) selection() (topics.Selection, error) {
-	var s topics.Selection
+	s := topics.Selection{Filter: m.filter}
 	for _, name := range m.devices {
 		d, err := ident.ParseDevice(name)
 		if err != nil {

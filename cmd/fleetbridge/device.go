@@ -17,7 +17,7 @@ import (
 )
 
 func deviceCommand(a *app) *cobra.Command {
-	return group("device", "The registry of devices", deviceAdd(a), deviceList(a), deviceShow(a), deviceWhy(a), deviceClear(a))
+	return group("device", "The registry of devices", deviceAdd(a), deviceList(a), deviceShow(a), deviceLabel(a), deviceWhy(a), deviceClear(a))
 }
 
 // model is the pair of flags that say what a device, or a manifest's target, is.
@@ -76,17 +76,21 @@ func deviceAdd(a *app) *cobra.Command {
 
 func deviceList(a *app) *cobra.Command {
 	type view = topics.DeviceView
-	return &cobra.Command{Use: "ls", Short: "List the devices", Args: cobra.NoArgs,
-		RunE: a.withClient(func(ctx context.Context, cl *client.Client, _ []string) error {
-			items := client.List[view](ctx, cl, "device", "list", func(p topics.Page) any { return p })
-			return printList(a, items,
-				column[view]{"device", func(v view) string { return v.Device.String() }},
-				column[view]{"connected", func(v view) string { return yes(v.Connected) }},
-				column[view]{"installed", func(v view) string { return installed(v.Installed) }},
-				column[view]{"live", func(v view) string { return live(v.Live) }},
-				column[view]{"labels", func(v view) string { return labels(v.Labels) }},
-				column[view]{"last seen", func(v view) string { return when(v.LastSeen) }})
-		})}
+	var filter string
+	c := &cobra.Command{Use: "ls", Short: "List the devices", Args: cobra.NoArgs}
+	c.Flags().StringVar(&filter, "filter", "", "only those that pass a filter, see docs/selector.md")
+	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, _ []string) error {
+		items := client.List[view](ctx, cl, "device", "list", func(p topics.Page) any { return topics.DeviceList{Page: p, Filter: filter} })
+		return printList(a, items,
+			column[view]{"device", func(v view) string { return v.Device.String() }},
+			column[view]{"connected", func(v view) string { return yes(v.Connected) }},
+			column[view]{"installed", func(v view) string { return installed(v.Installed) }},
+			column[view]{"live", func(v view) string { return live(v.Live) }},
+			column[view]{"labels", func(v view) string { return labels(v.Labels) }},
+			column[view]{"groups", func(v view) string { return strings.Join(v.Groups, ",") }},
+			column[view]{"last seen", func(v view) string { return when(v.LastSeen) }})
+	})
+	return c
 }
 
 func deviceShow(a *app) *cobra.Command {
@@ -107,7 +111,7 @@ func deviceShow(a *app) *cobra.Command {
 func (a *app) printDevice(v topics.DeviceView) error {
 	rows := []row{
 		{"device", v.Device.String()}, {"connected", yes(v.Connected)}, {"vendor", uuidText(v.Vendor)}, {"class", uuidText(v.Class)},
-		{"labels", labels(v.Labels)}, {"live", live(v.Live)}, {"last seen", when(v.LastSeen)}, {"created", when(v.Created)},
+		{"labels", labels(v.Labels)}, {"groups", strings.Join(v.Groups, ",")}, {"facts", labels(v.Facts)}, {"live", live(v.Live)}, {"last seen", when(v.LastSeen)}, {"created", when(v.Created)},
 		{"user", v.User}, {"token", v.Token},
 	}
 	for _, i := range v.Installed {
