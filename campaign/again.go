@@ -118,7 +118,7 @@ func CreateRetry(tx Tx, now time.Time, t ident.Tenant, r RetryOf) (Campaign, err
 	if s.Policy = src.Policy; r.Policy != nil {
 		s.Policy = *r.Policy
 	} else {
-		s.Policy.StartAt, s.Policy.EndAt = time.Time{}, time.Time{}
+		s.Policy.StartAt, s.Policy.EndAt, s.Policy.Membership = time.Time{}, time.Time{}, OneShot // its devices are fixed
 	}
 	return Create(tx, now, t, s)
 }

@@ -114,6 +114,9 @@ func (s Spec) complete() (Spec, error) {
 		bad.add("/selection", "a list of devices stands alone, without labels and filter")
 	}
 	s.Selection.From.check(&bad, s.Selection)
+	if (len(s.Selection.Devices) > 0 || !s.Selection.From.IsZero()) && s.Policy.Membership == Continuous {
+		bad.add("/policy/membership", "a list of devices can't grow: select by labels or a filter")
+	}
 	if _, err := compiled(s.Selection.Filter); err != nil {
 		bad.add("/selection/filter", "%v", err)
 	}

@@ -251,7 +251,7 @@ func Freeze(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, f Fetched) 
 		return Result{}, Wake{Again: c.Phase.Running()}, nil
 	}
 	e.c.Unjudged, e.c.Unjudgeable = f.unjudged, f.unjudgeable
-	if f.selected == 0 {
+	if f.selected == 0 && c.Policy.Membership != Continuous {
 		err = e.c.end(now, Refused, nobody(f))
 	} else {
 		e.c.Bounds, e.c.Cursor = f.bounds, ident.Device{}

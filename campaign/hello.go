@@ -66,6 +66,9 @@ func ApplyHello(tx Tx, now time.Time, t ident.Tenant, d ident.Device, h Hello) (
 	if err := k.put(w); err != nil {
 		return Result{}, err
 	}
+	if err := k.join(dev); err != nil {
+		return Result{}, err
+	}
 	return k.res, nil
 }
 

@@ -83,7 +83,11 @@ func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 	if d := thresholds(p, n); d.Outcome != "" {
 		return d
 	}
+	left := n.Of(Pending, Retrying) + n.Of(liveStates...)
 	if c.expired(now) {
+		if p.Membership == Continuous && left == 0 {
+			return finish(p, n) // its end is what it was made for
+		}
 		return stop(Expired, "%s", c.late())
 	}
 	if n.InWave(c.Open, liveStates...)+n.InWave(c.Open, Retrying) != 0 || !exhausted {
@@ -95,8 +99,8 @@ func Judge(c Campaign, n Counts, exhausted bool, now time.Time) Decision {
 		}
 		return c.following(n, now)
 	}
-	if n.Of(Pending, Retrying) != 0 || n.Of(liveStates...) != 0 {
-		return Decision{Open: c.Open} // devices that another campaign holds, or late ones of an earlier wave
+	if left != 0 || p.Membership == Continuous {
+		return Decision{Open: c.Open} // devices that another campaign holds, late ones of an earlier wave, or still to come
 	}
 	return finish(p, n)
 }

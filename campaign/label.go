@@ -101,7 +101,7 @@ func (d Device) bounded() error {
 	return bad.err()
 }
 
-// Register writes a device that somebody adds or changes, and what that means for campaigns.
+// Register writes a device that somebody adds or changes, which may join continuous campaigns by it.
 func Register(tx Tx, now time.Time, t ident.Tenant, d Device) (Result, error) {
 	k := &desk{tx: tx, t: t, now: now}
 	if err := k.register(d); err != nil {
@@ -114,5 +114,5 @@ func (k *desk) register(d Device) error {
 	if err := k.tx.PutDevice(k.t, d); err != nil {
 		return fmt.Errorf("write device: %w", err)
 	}
-	return nil
+	return k.join(d)
 }

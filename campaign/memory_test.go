@@ -202,6 +202,16 @@ func (m *memory) Narrow(_ ident.Tenant, n campaign.Narrow, after ident.Device, l
 	return ids, next, m.fail
 }
 
+func (m *memory) Continuous(ident.Tenant) (ids []ident.Campaign, err error) {
+	for id, c := range m.campaigns {
+		if c.Joinable() {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b ident.Campaign) int { return cmp.Compare(a.String(), b.String()) })
+	return ids, m.fail
+}
+
 func (m *memory) Works(_ ident.Tenant, after ident.Device, limit int) ([]campaign.DeviceWork, error) {
 	live := maps.Clone(m.works)
 	maps.DeleteFunc(live, func(_ ident.Device, w campaign.Work) bool { return len(w.Live) == 0 })

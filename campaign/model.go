@@ -255,6 +255,7 @@ type Policy struct {
 	MinSample      int
 	Deadlines      map[State]time.Duration // one for each live state
 	Within         time.Duration
+	Membership     Membership
 	Rollout
 	Recovery
 }

@@ -98,6 +98,11 @@ func (p Policy) Complete() (Policy, error) {
 	checkPercent(&bad, "/policy/failure_percent", p.FailurePercent)
 	checkPercent(&bad, "/policy/silent_percent", p.SilentPercent)
 	checkDuration(&bad, "/policy/within", p.Within)
+	switch p.Membership {
+	case "", OneShot, Continuous:
+	default:
+		bad.add("/policy/membership", "want %s or %s", OneShot, Continuous)
+	}
 	p.Rollout.check(&bad)
 	p.Recovery.complete(&bad)
 	for _, s := range slices.Sorted(maps.Keys(p.Deadlines)) {

@@ -38,6 +38,15 @@ func (e *engine) checkManifest(check Checker) error {
 	if err == nil {
 		err = check(e.tx, m)
 	}
+	if err == nil {
+		why, err := e.crowded()
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			return e.c.end(e.now, Refused, why)
+		}
+	}
 	switch {
 	case err == nil:
 		e.c.SelectAt = e.now
@@ -117,7 +126,7 @@ func enrol(k *desk, c *Campaign, limit int) (done bool, err error) {
 		if p.Known {
 			why = c.whyNot(p.Device)
 		}
-		if err := k.enrolOne(*c, p.ID, why); err != nil {
+		if err := k.enrolOne(*c, p.ID, c.waveOf(order(c.Seed, p.ID)), why); err != nil {
 			return false, err
 		}
 	}
@@ -139,10 +148,10 @@ func (c Campaign) whyNot(d Device) string {
 }
 
 // enrolOne writes one assignment: pending, or skipped for the reason given.
-func (k *desk) enrolOne(c Campaign, d ident.Device, skip string) error {
+func (k *desk) enrolOne(c Campaign, d ident.Device, wave int, skip string) error {
 	o := order(c.Seed, d)
 	a := Assignment{
-		Campaign: c.ID, Device: d, Manifest: c.Manifest, Component: c.Component, Payload: c.Payload, Wave: c.waveOf(o), Order: o,
+		Campaign: c.ID, Device: d, Manifest: c.Manifest, Component: c.Component, Payload: c.Payload, Wave: wave, Order: o,
 		State: Pending, Updated: k.now, Path: []PathStep{{State: Pending, At: k.now}},
 	}
 	if skip != "" {

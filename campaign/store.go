@@ -68,6 +68,8 @@ type Reader interface {
 	Running(t ident.Tenant, after ident.Campaign, limit int) ([]Campaign, error)
 	// Ended lists the campaigns in phase Stopped, or in phase Archived, that stopped at or before until, the earliest first.
 	Ended(t ident.Tenant, p Phase, until time.Time, limit int) ([]Campaign, error)
+	// Continuous lists the campaigns that are Joinable, all of them. It is quick: every hello asks.
+	Continuous(ident.Tenant) ([]ident.Campaign, error)
 	Assignment(ident.Tenant, ident.Campaign, ident.Device) (Assignment, error)
 	// Assignments lists those of a campaign by device.
 	Assignments(t ident.Tenant, c ident.Campaign, after ident.Device, limit int) ([]Assignment, error)

@@ -26,6 +26,7 @@ const (
 	kindCampaign   = 'c' // campaign
 	kindRunning    = 'r' // campaign: index of the running ones
 	kindEnded      = 'e' // phase 0 nanos[8] campaign: index of the stopped and the archived by when they stopped
+	kindJoinable   = 'J' // one record per tenant: the continuous campaigns that run
 	kindAssignment = 'a' // campaign 0 device
 	kindState      = 's' // campaign 0 state 0 wave[2] order[8] device: index of those that don't wait
 	kindDue        = 't' // campaign 0 nanos[8] device: index of those with a due time

@@ -21,6 +21,7 @@ type policyRecord struct {
 	MinSample      int                              `cbor:"6,keyasint,omitempty"`
 	Deadlines      map[campaign.State]time.Duration `cbor:"7,keyasint,omitempty"` // nanoseconds
 	Within         time.Duration                    `cbor:"8,keyasint,omitempty"` // nanoseconds
+	Membership     string                           `cbor:"20,keyasint,omitempty"`
 	rolloutRecord
 	Retry  retryRecord `cbor:"30,keyasint,omitzero"`
 	Poison int         `cbor:"31,keyasint,omitempty"`
@@ -43,6 +44,7 @@ func policyRecordOf(p campaign.Policy) policyRecord {
 		MinSample:      p.MinSample,
 		Deadlines:      p.Deadlines,
 		Within:         p.Within,
+		Membership:     string(p.Membership),
 		rolloutRecord:  rolloutRecordOf(p.Rollout),
 		Retry:          retryRecord(p.Retry),
 		Poison:         p.Poison,
@@ -63,6 +65,7 @@ func (r policyRecord) domain() campaign.Policy {
 		MinSample:      r.MinSample,
 		Deadlines:      r.Deadlines,
 		Within:         r.Within,
+		Membership:     campaign.Membership(r.Membership),
 		Rollout:        r.rolloutRecord.domain(),
 		Recovery:       campaign.Recovery{Retry: campaign.Retry(r.Retry), Poison: r.Poison, StopWithin: r.StopWithin},
 	}

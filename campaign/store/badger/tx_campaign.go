@@ -56,6 +56,9 @@ func (t *tx) PutCampaign(tn ident.Tenant, c campaign.Campaign) error {
 		t.index(keyOf(tn, kindRunning).last(c.ID.String()), r)
 	}
 	t.move(endedKey(tn, old), endedKey(tn, c))
+	if err := t.joinable(tn, old, c); err != nil {
+		return err
+	}
 	return t.put(k, campaignRecordOf(c))
 }
 

@@ -46,7 +46,7 @@ func AuditTenant(r campaign.Reader, t ident.Tenant) error {
 		return err
 	}
 	want := slices.DeleteFunc(slices.Clone(cs), func(c campaign.Campaign) bool { return !c.Phase.Running() })
-	errs := []error{differ("running campaigns", want, running), auditRegistry(r, t), auditEnded(r, t, cs)}
+	errs := []error{differ("running campaigns", want, running), auditRegistry(r, t), auditEnded(r, t, cs), auditContinuous(r, t, cs)}
 	for _, c := range cs {
 		if err := AuditCampaign(r, t, c.ID); err != nil {
 			errs = append(errs, fmt.Errorf("campaign %s: %w", c.ID, err))
