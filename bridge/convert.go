@@ -66,7 +66,7 @@ func policyOf(w topics.Policy) campaign.Policy {
 			*v.domain = *v.wire
 		}
 	}
-	p.InFlight = w.InFlight
+	p.InFlight, p.Membership = w.InFlight, campaign.Membership(w.Membership)
 	if w.MinSample != 0 {
 		p.MinSample = w.MinSample
 	}
@@ -87,6 +87,7 @@ func policyView(p campaign.Policy) topics.Policy {
 	d := func(s campaign.State) topics.Duration { return topics.Duration(p.Deadlines[s]) }
 	v := topics.Policy{
 		InFlight:       p.InFlight,
+		Membership:     string(p.Membership),
 		SuccessPercent: &p.SuccessPercent,
 		FailurePercent: &p.FailurePercent,
 		SilentPercent:  &p.SilentPercent,

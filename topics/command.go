@@ -192,7 +192,10 @@ type (
 		WaveFailurePercent float64 `json:"wave_failure_percent,omitempty" cbor:"16,keyasint,omitempty"`
 		WaveSilentPercent  float64 `json:"wave_silent_percent,omitempty" cbor:"17,keyasint,omitempty"`
 		Priority           int     `json:"priority,omitempty" cbor:"18,keyasint,omitempty"` // 0 to 100: who has a device first that several campaigns wait for
-		Retry              Retry   `json:"retry,omitzero" cbor:"30,keyasint,omitzero"`      // which failures are tried again (none)
+		// Membership is one-shot (the default), or continuous: devices that come to match later join, and the campaign
+		// does not end by itself.
+		Membership string `json:"membership,omitempty" cbor:"20,keyasint,omitempty"`
+		Retry      Retry  `json:"retry,omitzero" cbor:"30,keyasint,omitzero"` // which failures are tried again (none)
 		// Poison is after how many failures of a payload on a device, in whatever campaign, it is not offered there (3).
 		Poison int `json:"poison,omitempty" cbor:"31,keyasint,omitempty"`
 		// StopWithin is after how long a stop passes over devices that it can't withdraw from (10m).

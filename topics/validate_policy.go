@@ -30,6 +30,7 @@ const (
 // rule.
 func (f *faults) rollout(p Policy) {
 	f.span(p.Soak, "/policy/soak")
+	f.check(p.Membership == "" || p.Membership == "one-shot" || p.Membership == "continuous", "/policy/membership", "one-shot or continuous")
 	f.check(isPercent(p.WaveFailurePercent), "/policy/wave_failure_percent", "above 0 to 100; absent: never")
 	f.check(isPercent(p.WaveSilentPercent), "/policy/wave_silent_percent", "above 0 to 100; absent: never")
 	f.check(p.Priority >= 0 && p.Priority <= MaxPriority, "/policy/priority", "from 0 to 100")

@@ -21,6 +21,7 @@ type rolloutFlags struct {
 	windows                 []string
 	rate                    topics.Rate
 	priority                int
+	continuous              bool
 }
 
 func (r *rolloutFlags) register(f *pflag.FlagSet) {
@@ -34,6 +35,7 @@ func (r *rolloutFlags) register(f *pflag.FlagSet) {
 	f.IntVar(&r.rate.Every, "rate-every", 0, "confirmed devices per step of --rate-factor")
 	f.Float64Var(&r.rate.Max, "rate-max", 0, "offers per minute that --rate-factor does not pass")
 	f.IntVar(&r.priority, "priority", 0, "0 to 100: of campaigns that wait for the same device the highest has it first")
+	f.BoolVar(&r.continuous, "continuous", false, "devices that come to match later join; the campaign ends by stop or by its time only")
 	f.Float64Var(&r.waveFailure, "wave-failure", 0, "percent failed in one wave that stops the campaign when passed (0: none)")
 	f.Float64Var(&r.waveSilent, "wave-silent", 0, "percent silent in one wave that stops the campaign when passed (0: none)")
 }
@@ -62,6 +64,9 @@ func (r rolloutFlags) into(p *topics.Policy) error {
 	p.Manual, p.Soak = r.manual, topics.Duration(r.soak)
 	p.WaveFailurePercent, p.WaveSilentPercent = r.waveFailure, r.waveSilent
 	p.Rate, p.Priority = r.rate, r.priority
+	if r.continuous {
+		p.Membership = "continuous"
+	}
 	for _, s := range r.windows {
 		w, err := parseWindow(s)
 		if err != nil {
