@@ -84,6 +84,7 @@ func newRoot(a *app) *cobra.Command {
 		deviceCommand(a), selectorCommand(a), campaignCommand(a), simCommand(a), serverCommand(a),
 	)
 	polish(root)
+	a.complete(root)
 	return root
 }
 
