@@ -59,6 +59,7 @@ type Bridge struct {
 	manifests *manifestCache
 	turns     *turns
 	fetches   *turns // campaigns that wait for their devices to be found
+	plans     *plans
 	progress  *progress
 	slots     *slots
 	stats     counters
@@ -86,7 +87,7 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), fetches: newTurns(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
+	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), fetches: newTurns(), plans: newPlans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it

@@ -149,6 +149,7 @@ func actionsOf(c campaign.Campaign) []topics.ActionView {
 		}
 	}
 	add("started", c.StartedBy, "", c.Started)
+	add("approved", c.ApprovedBy, c.Plan.String(), c.ApprovedAt)
 	add("active", "", "", c.ActiveAt)
 	why := string(c.Outcome)
 	if c.Reason != "" {

@@ -32,12 +32,19 @@ func campaignCreate(ctx context.Context, c *call, req topics.CampaignCreate) (an
 
 // campaignStart checks the manifest before it starts: the engine would refuse the campaign for good, here it stays a
 // draft and its owner can mend what is wrong.
-func campaignStart(ctx context.Context, c *call, req topics.CampaignRef) (any, error) {
+func campaignStart(ctx context.Context, c *call, req topics.CampaignStart) (any, error) {
 	check := c.b.checker(c.tenant, c.now)
+	plan, planned, err := c.pinned(ctx, req)
+	if err != nil {
+		return nil, err
+	}
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		draft, err := tx.Campaign(c.tenant, req.Campaign)
 		if err != nil {
 			return nil, campaign.Result{}, orMissing(err, "campaign", req.Campaign)
+		}
+		if !plan.IsZero() && draft.Revision != planned {
+			return nil, campaign.Result{}, fmt.Errorf("campaign %s changed while its plan was made: %w", req.Campaign, campaign.ErrConflict)
 		}
 		if draft.Phase == campaign.Draft {
 			m, err := tx.Manifest(c.tenant, draft.Manifest)
@@ -48,7 +55,7 @@ func campaignStart(ctx context.Context, c *call, req topics.CampaignRef) (any, e
 				return nil, campaign.Result{}, orMissing(err, "manifest", draft.Manifest)
 			}
 		}
-		started, res, err := campaign.Start(tx, c.now, c.tenant, req.Campaign, req.IfRevision, c.by.Name.String())
+		started, res, err := campaign.StartPlanned(tx, c.now, c.tenant, req.Campaign, req.IfRevision, c.by.Name.String(), plan)
 		if err != nil {
 			return nil, campaign.Result{}, err
 		}

@@ -9,6 +9,7 @@ import (
 
 func campaignUpdate(ctx context.Context, c *call, req topics.CampaignUpdate) (any, error) {
 	edit := changeOf(req)
+	edit.By = c.by.Name.String()
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		edited, res, err := campaign.Update(tx, c.tenant, req.Campaign, req.IfRevision, edit)
 		if err != nil {

@@ -56,7 +56,7 @@ func policyOf(w topics.Policy) campaign.Policy {
 	p := campaign.PolicyDefaults()
 	p.Waves = nil
 	for _, v := range w.Waves {
-		p.Waves = append(p.Waves, campaign.Wave{Percent: v.Percent, Count: v.Count})
+		p.Waves = append(p.Waves, campaign.Wave{Percent: v.Percent, Count: v.Count, Filter: v.Filter})
 	}
 	for _, v := range []struct {
 		wire   *float64
@@ -80,6 +80,7 @@ func policyOf(w topics.Policy) campaign.Policy {
 	p.StopWithin = time.Duration(w.StopWithin)
 	maps.Copy(p.Deadlines, deadlinesOf(w.Deadlines))
 	p.Rollout = rolloutOf(w)
+	p.Approval, p.Stratify = w.Approval, w.Stratify
 	return p
 }
 
@@ -101,9 +102,10 @@ func policyView(p campaign.Policy) topics.Policy {
 		Poison: p.Poison, StopWithin: topics.Duration(p.StopWithin),
 	}
 	for _, w := range p.Waves {
-		v.Waves = append(v.Waves, topics.Wave{Percent: w.Percent, Count: w.Count})
+		v.Waves = append(v.Waves, topics.Wave{Percent: w.Percent, Count: w.Count, Filter: w.Filter})
 	}
 	showRollout(p.Rollout, &v)
+	v.Approval, v.Stratify = p.Approval, p.Stratify
 	return v
 }
 
@@ -128,6 +130,7 @@ func campaignView(c campaign.Campaign, n campaign.Counts, now time.Time) topics.
 		Revision: c.Revision, CreatedBy: c.CreatedBy, Created: c.Created, Started: c.Started, Active: c.ActiveAt,
 		Stopped: c.StoppedAt, Abandoned: c.Abandoned, Progress: progressOf(c, n, now), Released: released(c), GateMet: c.MetAt,
 		StartedBy: c.StartedBy, StoppedBy: c.StoppedBy, Archived: c.ArchivedAt, ArchivedBy: c.ArchivedBy,
+		Plan: c.Plan, ApprovedBy: c.ApprovedBy, Approved: c.ApprovedAt, EditedBy: c.EditedBy,
 	}
 }
 

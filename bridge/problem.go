@@ -30,6 +30,8 @@ var problemTable = []struct {
 	{cose.ErrUnknownAlg, topics.ProblemInvalidRequest},
 	{campaign.ErrExists, topics.ProblemAlreadyExists},
 	{campaign.ErrConflict, topics.ProblemRevisionConflict},
+	{campaign.ErrPlanChanged, topics.ProblemPlanChanged},
+	{campaign.ErrOwnCampaign, topics.ProblemNotAllowed},
 	{campaign.ErrPhase, topics.ProblemWrongPhase},
 	{campaign.ErrUnavailable, topics.ProblemStoreUnavailable},
 	{campaign.ErrClosed, topics.ProblemStoreUnavailable},

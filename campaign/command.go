@@ -137,15 +137,9 @@ func tooLong(description string) *InvalidError {
 }
 
 // Start hands a draft to the engine. An ifRevision other than 0 must be the campaign's revision (ErrConflict); a campaign
-// that is no draft gives ErrPhase, one whose time is over an *InvalidError.
+// that is no draft gives ErrPhase, one whose time is over or whose policy wants an approval an *InvalidError.
 func Start(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision uint64, by string) (Campaign, Result, error) {
-	return command(tx, t, id, ifRevision, func(c *Campaign) error {
-		if err := c.Policy.Rollout.current(now); err != nil {
-			return err
-		}
-		c.StartedBy, c.Started = by, now
-		return c.enter(Scheduled, "")
-	})
+	return StartPlanned(tx, now, t, id, ifRevision, by, ident.Digest{})
 }
 
 // Stop ends a campaign that is scheduled, starting, active or paused: from this commit on nothing is offered, and the

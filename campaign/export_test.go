@@ -3,10 +3,16 @@ package campaign
 import "time"
 
 // For the tests of the order and the bounds of waves.
-var (
-	OrderOf  = order
-	BoundsOf = bounds
-)
+var OrderOf = order
+
+// BoundsOf is bounds without filters and strata.
+func BoundsOf(waves []Wave, orders []uint64) []uint64 {
+	out, _ := bounds(waves, orders, 0, nil)
+	return out
+}
+
+// CoverOf is bounds with what else decides.
+var CoverOf = bounds
 
 // WaveOf is waveOf.
 func (c Campaign) WaveOf(order uint64) int { return c.waveOf(order) }

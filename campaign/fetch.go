@@ -196,7 +196,8 @@ const fetchPage = 1000
 type Fetched struct {
 	revision    uint64 // of the campaign as it was read
 	selected    int
-	bounds      []uint64
+	laid        laid
+	refuse      string // why the waves can't be laid out
 	unjudged    uint64
 	unjudgeable string
 }
@@ -214,29 +215,51 @@ func Fetch(r Reader, t ident.Tenant, id ident.Campaign) (Fetched, error) {
 	if c.Phase != Starting || c.Step != DeviceFetch {
 		return f, nil // Freeze will see the same
 	}
-	var orders []uint64
+	l, err := newLayout(c)
+	if err != nil {
+		return Fetched{}, err
+	}
+	f.unjudged, f.unjudgeable, err = c.visit(r, t, func(p Picked, why string) error {
+		f.selected++
+		if why == "" {
+			l.add(p.Device)
+		}
+		return nil
+	})
+	if err != nil {
+		return Fetched{}, fmt.Errorf("fetch devices of campaign %s: %w", id, err)
+	}
+	if f.laid, err = l.done(); err != nil {
+		f.refuse = err.Error()
+	}
+	return f, nil
+}
+
+// visit calls see for each device that c selects, by identifier, with the reason to skip it, "" if it is to be offered
+// the manifest. It counts those that the filter failed on, and says why on the first.
+func (c Campaign) visit(r Reader, t ident.Tenant, see func(p Picked, why string) error) (unjudged uint64, unjudgeable string, err error) {
 	for after := (ident.Device{}); ; {
 		page, err := c.Pick(r, t, after, fetchPage, true)
 		if err != nil {
-			return Fetched{}, fmt.Errorf("fetch devices of campaign %s: %w", id, err)
+			return 0, "", err
 		}
-		f.selected += len(page.Picked)
 		for _, p := range page.Picked {
-			if p.Known && c.whyNot(p.Device) == "" {
-				orders = append(orders, order(c.Seed, p.ID))
+			why := ReasonNotRegistered
+			if p.Known {
+				why = c.whyNot(p.Device)
+			}
+			if err := see(p, why); err != nil {
+				return 0, "", err
 			}
 		}
-		if f.unjudged == 0 {
-			f.unjudgeable = page.Unjudgeable
+		if unjudged == 0 {
+			unjudgeable = page.Unjudgeable
 		}
-		f.unjudged += page.Unjudged
+		unjudged += page.Unjudged
 		if after = page.Next; after.IsZero() {
-			break
+			return unjudged, unjudgeable, nil
 		}
 	}
-	slices.Sort(orders)
-	f.bounds = bounds(c.Policy.Waves, orders)
-	return f, nil
 }
 
 // Freeze fixes the waves of a campaign by what Fetch found. If the campaign has moved since, it changes nothing, and the
@@ -251,10 +274,15 @@ func Freeze(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, f Fetched) 
 		return Result{}, Wake{Again: c.Phase.Running()}, nil
 	}
 	e.c.Unjudged, e.c.Unjudgeable = f.unjudged, f.unjudgeable
-	if f.selected == 0 && c.Policy.Membership != Continuous {
+	switch {
+	case f.selected == 0 && c.Policy.Membership != Continuous:
 		err = e.c.end(now, Refused, nobody(f))
-	} else {
-		e.c.Bounds, e.c.Cursor = f.bounds, ident.Device{}
+	case f.refuse != "":
+		err = e.c.end(now, Refused, f.refuse)
+	case !c.Plan.IsZero() && c.Plan != f.laid.digest:
+		err = e.c.end(now, Refused, fmt.Sprintf("the plan has changed: agreed on %s, now %s", c.Plan, f.laid.digest))
+	default:
+		e.c.Bounds, e.c.First, e.c.Cursor = f.laid.bounds, f.laid.first, ident.Device{}
 		e.c.at(DeviceCopy)
 	}
 	if err != nil {

@@ -239,10 +239,12 @@ type Selection struct {
 	From    From   // stands alone
 }
 
-// Wave is one group of a campaign: Percent of the eligible devices or a Count of them (decision 0020).
+// Wave is one group of a campaign: Percent of the eligible devices, a Count of them (decision 0020), or all that pass a
+// Filter.
 type Wave struct {
 	Percent float64
 	Count   int
+	Filter  string // of package selector
 }
 
 // Policy is how a campaign rolls out. In a Campaign it is complete, see Complete.
@@ -256,6 +258,8 @@ type Policy struct {
 	Deadlines      map[State]time.Duration // one for each live state
 	Within         time.Duration
 	Membership     Membership
+	Approval       bool   // somebody else than who made and started it has to approve its plan
+	Stratify       string // a label each of whose values has a device in the first wave; "": no such rule
 	Rollout
 	Recovery
 }
@@ -295,7 +299,9 @@ type Campaign struct {
 	StoppedAt   time.Time
 	ArchivedBy  string // "" if its age did it
 	ArchivedAt  time.Time
-	Abandoned   int // devices that a stop could not withdraw from
+	Abandoned   int      // devices that a stop could not withdraw from
+	First       []uint64 // orders of the first wave beyond its bound, sorted
+	Agreement
 	Pace
 }
 

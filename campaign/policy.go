@@ -129,6 +129,8 @@ func (p Policy) checkWaves(bad *InvalidError) {
 	for i, w := range p.Waves {
 		at := fmt.Sprintf("/policy/waves/%d", i)
 		switch {
+		case w.Filter != "":
+			checkWaveFilter(bad, at, w, i == len(p.Waves)-1)
 		case w.Percent != 0 && w.Count != 0:
 			bad.add(at, "percent and count, want one of them")
 		case w.Percent != 0:
@@ -141,8 +143,28 @@ func (p Policy) checkWaves(bad *InvalidError) {
 		case w.Count < 0 || w.Count > maxCount:
 			bad.add(at+"/count", "want 1 to %d", maxCount)
 		case w.Count == 0:
-			bad.add(at, "want a percent or a count")
+			bad.add(at, "want a percent, a count or a filter")
 		}
+	}
+	switch {
+	case p.Stratify == "":
+	case len(p.Stratify) > maxReason:
+		bad.add("/policy/stratify", "%d bytes, at most %d", len(p.Stratify), maxReason)
+	case len(p.Waves) > 0 && p.Waves[0].Filter != "":
+		bad.add("/policy/stratify", "the first wave has a filter, want a percent or a count")
+	}
+}
+
+// checkWaveFilter wants the filter to stand alone, and somebody after it to take the rest.
+func checkWaveFilter(bad *InvalidError, at string, w Wave, last bool) {
+	if w.Percent != 0 || w.Count != 0 {
+		bad.add(at, "a filter stands alone, without percent and count")
+	}
+	if last {
+		bad.add(at+"/filter", "the last wave takes the rest, so a filter would do nothing there")
+	}
+	if _, err := compiled(w.Filter); err != nil {
+		bad.add(at+"/filter", "%v", err)
 	}
 }
 

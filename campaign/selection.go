@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"fleetbridge/ident"
@@ -66,31 +65,6 @@ func order(seed [16]byte, d ident.Device) uint64 {
 	return max(binary.BigEndian.Uint64(sum[:8]), 1)
 }
 
-// bounds cuts sorted orders into waves: wave i takes the orders up to bounds[i] that an earlier wave did not take. A
-// percent is rounded up, so that a canary of 1 % of 50 devices is one device; the last wave takes the rest.
-func bounds(waves []Wave, orders []uint64) []uint64 {
-	out := make([]uint64, len(waves))
-	taken := 0
-	for i, w := range waves {
-		n := w.Count
-		if w.Percent != 0 {
-			n = int(math.Ceil(float64(len(orders))*w.Percent/100 - 1e-9))
-		}
-		taken = min(taken+n, len(orders))
-		if taken > 0 { // orders begin at 1, so a bound of 0 takes nobody
-			out[i] = orders[taken-1]
-		}
-	}
-	out[len(out)-1] = math.MaxUint64
-	return out
-}
-
-// waveOf is the first wave whose bound takes the order.
-func (c Campaign) waveOf(order uint64) int {
-	i, _ := slices.BinarySearch(c.Bounds, order)
-	return min(i, max(len(c.Bounds)-1, 0))
-}
-
 // eligible says whether the manifest is for devices such as d. One whose class is not known is not.
 func (c Campaign) eligible(d Device) bool { return d.Vendor == c.Vendor && d.Class == c.Class }
 
@@ -126,7 +100,7 @@ func enrol(k *desk, c *Campaign, limit int) (done bool, err error) {
 		if p.Known {
 			why = c.whyNot(p.Device)
 		}
-		if err := k.enrolOne(*c, p.ID, c.waveOf(order(c.Seed, p.ID)), why); err != nil {
+		if err := k.enrolOne(*c, p.ID, c.waveFor(p.Device, order(c.Seed, p.ID)), why); err != nil {
 			return false, err
 		}
 	}

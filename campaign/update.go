@@ -12,6 +12,7 @@ type Change struct {
 	Manifest    *ident.Digest
 	Selection   *Selection
 	Policy      *Policy // completed by Update; start from PolicyDefaults
+	By          string  // who asks
 }
 
 // Update edits a campaign. All of a draft may change; of any other phase but archived only the description, which no
@@ -39,6 +40,9 @@ func Update(tx Tx, t ident.Tenant, id ident.Campaign, ifRevision uint64, e Chang
 		m, err := tx.Manifest(t, s.Manifest)
 		if err != nil {
 			return missing(err, "manifest", s.Manifest)
+		}
+		if err := c.edited(e.By); err != nil {
+			return err
 		}
 		c.Description, c.Selection, c.Policy = s.Description, s.Selection, s.Policy
 		c.Manifest, c.Vendor, c.Class, c.Component, c.Payload, c.Size = m.Digest, m.Vendor, m.Class, m.Component, m.Payload, m.Size

@@ -195,17 +195,23 @@ type (
 		// Membership is one-shot (the default), or continuous: devices that come to match later join, and the campaign
 		// does not end by itself.
 		Membership string `json:"membership,omitempty" cbor:"20,keyasint,omitempty"`
-		Retry      Retry  `json:"retry,omitzero" cbor:"30,keyasint,omitzero"` // which failures are tried again (none)
+		// Approval makes a started campaign wait until somebody who neither made, edited nor started it approves its plan.
+		Approval bool `json:"approval,omitempty" cbor:"25,keyasint,omitempty"`
+		// Stratify names a label; each of its values, none included, has a device in the first wave, which grows if it must.
+		Stratify string `json:"stratify,omitempty" cbor:"26,keyasint,omitempty"`
+		Retry    Retry  `json:"retry,omitzero" cbor:"30,keyasint,omitzero"` // which failures are tried again (none)
 		// Poison is after how many failures of a payload on a device, in whatever campaign, it is not offered there (3).
 		Poison int `json:"poison,omitempty" cbor:"31,keyasint,omitempty"`
 		// StopWithin is after how long a stop passes over devices that it can't withdraw from (10m).
 		StopWithin Duration `json:"stop_within,omitempty" cbor:"32,keyasint,omitempty"`
 	}
 
-	// Wave is one group, by count or by percent of the eligible devices; the last wave takes the rest whatever it says.
+	// Wave is one group, by count, by percent of the eligible devices, or all that pass a filter (docs/selector.md); the
+	// last wave takes the rest whatever it says, and has no filter.
 	Wave struct {
 		Percent float64 `json:"percent,omitempty" cbor:"1,keyasint,omitempty"`
 		Count   int     `json:"count,omitempty" cbor:"2,keyasint,omitempty"`
+		Filter  string  `json:"filter,omitempty" cbor:"3,keyasint,omitempty"`
 	}
 	// Deadlines bound each state of an assignment: past it the device is silent. Defaults: offered 72h, others 24h.
 	Deadlines struct {
@@ -245,6 +251,10 @@ type (
 		Released    int            `json:"released,omitempty" cbor:"20,keyasint,omitempty"`  // the last wave, from 1, that may open under a manual policy
 		GateMet     time.Time      `json:"gate_met,omitzero" cbor:"21,keyasint,omitzero"`    // since when the open wave is done and meets its gate
 		Abandoned   int            `json:"abandoned,omitempty" cbor:"30,keyasint,omitempty"` // devices that a stop could not withdraw from
+		Plan        ident.Digest   `json:"plan,omitzero" cbor:"25,keyasint,omitzero"`        // what must run
+		ApprovedBy  string         `json:"approved_by,omitempty" cbor:"26,keyasint,omitempty"`
+		Approved    time.Time      `json:"approved,omitzero" cbor:"27,keyasint,omitzero"`
+		EditedBy    []string       `json:"edited_by,omitempty" cbor:"28,keyasint,omitempty"` // others who changed the draft
 		StartedBy   string         `json:"started_by,omitempty" cbor:"35,keyasint,omitempty"`
 		StoppedBy   string         `json:"stopped_by,omitempty" cbor:"36,keyasint,omitempty"` // absent: the server stopped it
 		Archived    time.Time      `json:"archived,omitzero" cbor:"37,keyasint,omitzero"`

@@ -46,6 +46,7 @@ const (
 	ProblemAlreadyExists       = "already-exists"
 	ProblemRevisionConflict    = "revision-conflict"
 	ProblemWrongPhase          = "wrong-phase"
+	ProblemPlanChanged         = "plan-changed"
 	ProblemIdempotencyMismatch = "idempotency-mismatch"
 	ProblemUploadOffset        = "upload-offset"
 	ProblemSequenceNotNewer    = "sequence-not-newer"
@@ -92,6 +93,7 @@ var Problems = []ProblemSpec{
 	{ProblemAlreadyExists, 409, "The name is taken", "Use the object that is there, or another name."},
 	{ProblemRevisionConflict, 409, "The object has changed since it was read", "Read it again and repeat with its revision."},
 	{ProblemWrongPhase, 409, "The campaign is in a phase that does not allow this", "See its state by campaign/get."},
+	{ProblemPlanChanged, 409, "The campaign's plan is not the one that was named", "Look at what is different by campaign/plan, and name its digest."},
 	{ProblemIdempotencyMismatch, 409, "The idempotency-key was used with another request", "Use a new key for each new request."},
 	{ProblemUploadOffset, 409, "The offset is not where the upload stands", "Go on from the offset that payload/begin replies."},
 	{ProblemSequenceNotNewer, 409, "The manifest's sequence number is not above the published ones", "Sign again with a higher sequence number."},

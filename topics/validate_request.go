@@ -204,9 +204,7 @@ func (f *faults) filter(s, pointer string) {
 func (f *faults) policy(p Policy) {
 	f.check(len(p.Waves) <= MaxWaves, "/policy/waves", "at most 32")
 	for i, w := range p.Waves {
-		if !isPercent(w.Percent) || w.Count < 0 || (w.Percent == 0) == (w.Count == 0) {
-			f.check(false, fmt.Sprintf("/policy/waves/%d", i), "a percent above 0 to 100, or a count from 1")
-		}
+		f.wave(w, fmt.Sprintf("/policy/waves/%d", i))
 	}
 	f.check(p.InFlight >= 0, "/policy/in_flight", "from 1; absent: no cap")
 	f.check(p.MinSample >= 0, "/policy/min_sample", "from 1; absent: 20")
@@ -215,6 +213,7 @@ func (f *faults) policy(p Policy) {
 	f.percent(p.SilentPercent, "/policy/silent_percent")
 	f.span(p.Within, "/policy/within")
 	f.rollout(p)
+	f.word(p.Stratify, MaxLabel, "/policy/stratify")
 	f.retry(p)
 	f.span(p.Deadlines.Offered, "/policy/deadlines/offered")
 	f.span(p.Deadlines.Received, "/policy/deadlines/received")

@@ -19,7 +19,8 @@ import (
 func campaignCommand(a *app) *cobra.Command {
 	return group("campaign", "Campaigns: a manifest offered to devices under a policy",
 		campaignCreate(a), campaignUpdate(a), campaignList(a), campaignShow(a), campaignDevices(a), campaignReport(a), campaignEvents(a),
-		campaignStart(a), campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a), campaignRetry(a),
+		campaignPlan(a), campaignStart(a), campaignApprove(a), campaignReject(a),
+		campaignPause(a), campaignResume(a), campaignNext(a), campaignStop(a), campaignRetry(a),
 		campaignArchive(a), campaignDelete(a),
 		campaignWatch(a), campaignWait(a),
 	)
@@ -37,6 +38,7 @@ type campaignFlags struct {
 	within                      time.Duration
 	rollout                     rolloutFlags
 	retry                       retryFlags
+	agreement                   agreementFlags
 }
 
 func campaignCreate(a *app) *cobra.Command {
@@ -74,6 +76,7 @@ func (m *campaignFlags) flags(c *cobra.Command) {
 	f.StringArrayVar(&m.deadline, "deadline", nil, "state=duration after which a device counts as silent, may be repeated: offered=1h")
 	f.DurationVar(&m.within, "within", 0, "end the campaign so long after its start")
 	m.rollout.register(f)
+	m.agreement.register(f)
 	m.retry.add(c)
 }
 
@@ -125,6 +128,7 @@ func (m campaignFlags) policy() (topics.Policy, error) {
 		return p, err
 	}
 	p.Waves = waves
+	m.agreement.into(&p)
 	if err := m.rollout.into(&p); err != nil {
 		return p, err
 	}
@@ -207,17 +211,6 @@ func campaignShow(a *app) *cobra.Command {
 		})}
 }
 
-func campaignStart(a *app) *cobra.Command {
-	return &cobra.Command{Use: "start CAMPAIGN", Short: "Start a draft", Args: cobra.ExactArgs(1),
-		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
-			v, err := campaignDo(ctx, cl, "start", args[0], "")
-			if err != nil {
-				return err
-			}
-			return a.printCampaign(v)
-		})}
-}
-
 func campaignStop(a *app) *cobra.Command {
 	var reason string
 	c := &cobra.Command{Use: "stop CAMPAIGN", Short: "Stop a campaign: what is not finished is withdrawn", Args: cobra.ExactArgs(1)}
@@ -283,6 +276,7 @@ func (a *app) printCampaign(v topics.CampaignView) error {
 	return a.printOne(v, row{"campaign", v.Campaign.String()}, row{"description", v.Description}, row{"manifest", v.Manifest.String()},
 		row{"payload", v.Payload.String()}, row{"size", bytesText(v.Size)}, row{"policy", string(policy)}, row{"state", v.State},
 		row{"step", stepText(v)}, row{"outcome", v.Outcome}, row{"reason", v.Reason}, row{"progress", countsText(v.Progress)},
+		row{"plan", v.Plan.String()}, row{"approved", prefix(when(v.Approved)+" by ", v.ApprovedBy)},
 		row{"revision", fmt.Sprint(v.Revision)}, row{"created", when(v.Created) + " by " + v.CreatedBy},
 		row{"started", when(v.Started)}, row{"stopped", when(v.Stopped)})
 }

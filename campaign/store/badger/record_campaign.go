@@ -10,6 +10,7 @@ import (
 type waveRecord struct {
 	Percent float64 `cbor:"1,keyasint,omitempty"`
 	Count   int     `cbor:"2,keyasint,omitempty"`
+	Filter  string  `cbor:"3,keyasint,omitempty"`
 }
 
 type policyRecord struct {
@@ -23,8 +24,10 @@ type policyRecord struct {
 	Within         time.Duration                    `cbor:"8,keyasint,omitempty"` // nanoseconds
 	Membership     string                           `cbor:"20,keyasint,omitempty"`
 	rolloutRecord
-	Retry  retryRecord `cbor:"30,keyasint,omitzero"`
-	Poison int         `cbor:"31,keyasint,omitempty"`
+	Approval bool        `cbor:"25,keyasint,omitempty"`
+	Stratify string      `cbor:"26,keyasint,omitempty"`
+	Retry    retryRecord `cbor:"30,keyasint,omitzero"`
+	Poison   int         `cbor:"31,keyasint,omitempty"`
 	// StopWithin is in nanoseconds.
 	StopWithin time.Duration `cbor:"32,keyasint,omitempty"`
 }
@@ -46,6 +49,8 @@ func policyRecordOf(p campaign.Policy) policyRecord {
 		Within:         p.Within,
 		Membership:     string(p.Membership),
 		rolloutRecord:  rolloutRecordOf(p.Rollout),
+		Approval:       p.Approval,
+		Stratify:       p.Stratify,
 		Retry:          retryRecord(p.Retry),
 		Poison:         p.Poison,
 		StopWithin:     p.StopWithin,
@@ -67,6 +72,8 @@ func (r policyRecord) domain() campaign.Policy {
 		Within:         r.Within,
 		Membership:     campaign.Membership(r.Membership),
 		Rollout:        r.rolloutRecord.domain(),
+		Approval:       r.Approval,
+		Stratify:       r.Stratify,
 		Recovery:       campaign.Recovery{Retry: campaign.Retry(r.Retry), Poison: r.Poison, StopWithin: r.StopWithin},
 	}
 	for _, w := range r.Waves {
@@ -135,47 +142,49 @@ type campaignRecord struct {
 	From        fromRecord `cbor:"51,keyasint,omitzero"` // of the selection
 	ArchivedBy  string     `cbor:"61,keyasint,omitempty"`
 	ArchivedAt  stamp      `cbor:"62,keyasint,omitempty"`
+	agreementRecord
 }
 
 func campaignRecordOf(c campaign.Campaign) campaignRecord {
 	r := campaignRecord{
-		ID:          c.ID.String(),
-		Description: c.Description,
-		Manifest:    digestBytes(c.Manifest),
-		Vendor:      uuidBytes(c.Vendor),
-		Class:       uuidBytes(c.Class),
-		Component:   c.Component,
-		Sequence:    c.Sequence,
-		Payload:     digestBytes(c.Payload),
-		Size:        c.Size,
-		Labels:      c.Selection.Labels,
-		Policy:      policyRecordOf(c.Policy),
-		Phase:       string(c.Phase),
-		Step:        string(c.Step),
-		Outcome:     string(c.Outcome),
-		Reason:      c.Reason,
-		Revision:    c.Revision,
-		Seed:        c.Seed[:],
-		Bounds:      c.Bounds,
-		Cursor:      c.Cursor.String(),
-		Open:        c.Open,
-		CreatedBy:   c.CreatedBy,
-		StartedBy:   c.StartedBy,
-		Created:     stampOf(c.Created),
-		Started:     stampOf(c.Started),
-		ActiveAt:    stampOf(c.ActiveAt),
-		StoppingAt:  stampOf(c.StoppingAt),
-		StoppedAt:   stampOf(c.StoppedAt),
-		Abandoned:   c.Abandoned,
-		From:        fromRecordOf(c.Selection.From),
-		paceRecord:  paceRecordOf(c.Pace),
-		StoppedBy:   c.StoppedBy,
-		ArchivedBy:  c.ArchivedBy,
-		ArchivedAt:  stampOf(c.ArchivedAt),
-		SelectAt:    stampOf(c.SelectAt),
-		Unjudged:    c.Unjudged,
-		Unjudgeable: c.Unjudgeable,
-		Filter:      c.Selection.Filter,
+		ID:              c.ID.String(),
+		Description:     c.Description,
+		Manifest:        digestBytes(c.Manifest),
+		Vendor:          uuidBytes(c.Vendor),
+		Class:           uuidBytes(c.Class),
+		Component:       c.Component,
+		Sequence:        c.Sequence,
+		Payload:         digestBytes(c.Payload),
+		Size:            c.Size,
+		Labels:          c.Selection.Labels,
+		Policy:          policyRecordOf(c.Policy),
+		Phase:           string(c.Phase),
+		Step:            string(c.Step),
+		Outcome:         string(c.Outcome),
+		Reason:          c.Reason,
+		Revision:        c.Revision,
+		Seed:            c.Seed[:],
+		Bounds:          c.Bounds,
+		Cursor:          c.Cursor.String(),
+		Open:            c.Open,
+		CreatedBy:       c.CreatedBy,
+		StartedBy:       c.StartedBy,
+		Created:         stampOf(c.Created),
+		Started:         stampOf(c.Started),
+		ActiveAt:        stampOf(c.ActiveAt),
+		StoppingAt:      stampOf(c.StoppingAt),
+		StoppedAt:       stampOf(c.StoppedAt),
+		Abandoned:       c.Abandoned,
+		From:            fromRecordOf(c.Selection.From),
+		paceRecord:      paceRecordOf(c.Pace),
+		StoppedBy:       c.StoppedBy,
+		ArchivedBy:      c.ArchivedBy,
+		ArchivedAt:      stampOf(c.ArchivedAt),
+		SelectAt:        stampOf(c.SelectAt),
+		Unjudged:        c.Unjudged,
+		Unjudgeable:     c.Unjudgeable,
+		Filter:          c.Selection.Filter,
+		agreementRecord: agreementRecordOf(c),
 	}
 	for _, d := range c.Selection.Devices {
 		r.Devices = append(r.Devices, d.String())
@@ -220,6 +229,8 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		SelectAt:    r.SelectAt.time(),
 		Unjudged:    r.Unjudged,
 		Unjudgeable: r.Unjudgeable,
+		First:       r.First,
+		Agreement:   r.agreementRecord.domain(&p),
 	}
 	p.fixed(c.Seed[:], r.Seed)
 	c.Selection.From = r.From.domain(&p)
