@@ -52,7 +52,7 @@ func TestOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(base.Waves, base.InFlight, *base.SuccessPercent, *base.FailurePercent, base.Deadlines.Offered, base.Deadlines.Received)
-	if want := "[{50 0} {0 1}] 7 90 5 10 30"; got != want {
+	if want := "[{50 0 } {0 1 }] 7 90 5 10 30"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
