@@ -45,8 +45,8 @@ func (w *world) startPlanned(c ident.Campaign, by string, plan ident.Digest) cam
 	return started
 }
 
-// label sets an operator's label of a device.
-func (w *world) label(d, name, value string) {
+// tag sets an operator's label of a device.
+func (w *world) tag(d, name, value string) {
 	w.t.Helper()
 	dev := w.m.devices[device(d)]
 	dev.Labels = map[string]string{name: value}
@@ -59,9 +59,9 @@ func TestPlanIsWhatRuns(t *testing.T) {
 	m := w.manifest("v2")
 	w.register(names(60)...)
 	for i, n := range names(60) {
-		w.label(n, "site", fmt.Sprintf("s%d", i%7))
+		w.tag(n, "site", fmt.Sprintf("s%d", i%7))
 	}
-	w.label(names(60)[3], "ring", "canary")
+	w.tag(names(60)[3], "ring", "canary")
 	p := policy(func(p *campaign.Policy) {
 		p.Waves = []campaign.Wave{{Percent: 5}, {Filter: `labels.ring == "canary"`}, {Count: 10}, {Percent: 100}}
 		p.Stratify = "site"
@@ -277,7 +277,7 @@ func TestTooManyStrata(t *testing.T) {
 	w.slice = 500
 	for i, n := range names(campaign.MaxStrata + 1) {
 		w.register(n)
-		w.label(n, "serial", fmt.Sprint(i))
+		w.tag(n, "serial", fmt.Sprint(i))
 	}
 	c := w.draft("c", w.manifest("v2"), policy(func(p *campaign.Policy) { p.Stratify = "serial" }))
 	if p := w.plan(c); p.Refused == "" {
