@@ -54,6 +54,7 @@ func handle[Req topics.Validator](run func(ctx context.Context, c *call, req Req
 // handlers is the registry: one entry for each of topics.Commands, which a test checks both ways.
 var handlers = map[[2]string]handler{
 	{"server", "info"}:       handle(serverInfo),
+	{"server", "check"}:      handle(serverCheck),
 	{"audit", "list"}:        handle(auditList),
 	{"audit", "verify"}:      handle(auditVerify),
 	{"tenant", "add"}:        handle(tenantAdd),

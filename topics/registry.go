@@ -24,6 +24,7 @@ var (
 // Commands is the command registry.
 var Commands = []CommandSpec{
 	{"server", "info", byEveryone, false, "Version, protocol and limits of the server.", None{}, ServerInfo{}},
+	{"server", "check", byReader, false, "Compares the tenant's counts, indexes and devices' topics with its records, part by part.", ServerCheck{}, ServerChecked{}},
 	{"audit", "list", byEveryone, false, "Lists the audit log of the tenant.", AuditList{}, List[AuditView]{}},
 	{"audit", "verify", byEveryone, false, "Checks the chain of the audit log.", AuditVerify{}, AuditVerified{}},
 	{"tenant", "add", byAdmin, true, "Creates a tenant; again with the same name is not an error.", TenantAdd{}, TenantView{}},

@@ -13,7 +13,7 @@ import (
 
 func serverCommand(a *app) *cobra.Command {
 	return group("server", "The server that the context names: its limits, audit log and records", serverInfo(a),
-		group("audit", "The audit log of the tenant", auditList(a), auditVerify(a)))
+		group("audit", "The audit log of the tenant", auditList(a), auditVerify(a)), serverCheck(a))
 }
 
 func auditColumns() []column[topics.AuditView] {

@@ -1,0 +1,129 @@
+package campaign
+
+import (
+	"errors"
+	"fmt"
+
+	"fleetbridge/ident"
+)
+
+// checkPage is how many records a check reads at a time, maxFaults how many faults it tells.
+const (
+	checkPage = 1000
+	maxFaults = 50
+)
+
+// faults are what a check found, at most maxFaults of them.
+type faults []string
+
+func (f *faults) add(format string, args ...any) {
+	if len(*f) < maxFaults {
+		*f = append(*f, fmt.Sprintf(format, args...))
+	}
+}
+
+// CheckCampaign compares what the store counts and indexes of a campaign with a scan of its assignments, and says how
+// many those are. Faults are for people; none means that everything adds up.
+func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []string, err error) {
+	var bad faults
+	var scan Counts
+	listed := map[State]int{}
+	for after, more := (ident.Device{}), true; more; {
+		page, err := r.Assignments(t, id, after, checkPage)
+		if err != nil {
+			return n, nil, fmt.Errorf("list assignments: %w", err)
+		}
+		for _, a := range page {
+			scan.Add(a.Wave, a.State, 1)
+			scan.Reports += a.Reports
+			if !a.Waiting {
+				listed[a.State]++
+			}
+			after = a.Device
+		}
+		n += len(page)
+		more = len(page) == checkPage
+	}
+	counts, err := r.Counts(t, id)
+	if err != nil {
+		return n, nil, fmt.Errorf("read counts: %w", err)
+	}
+	for w := range max(len(scan.Waves), len(counts.Waves)) {
+		for _, s := range States {
+			if have, want := counts.InWave(w, s), scan.InWave(w, s); have != want {
+				bad.add("campaign %s, wave %d: %d counted as %s, %d are", id, w+1, have, s, want)
+			}
+		}
+	}
+	if counts.Reports != scan.Reports {
+		bad.add("campaign %s: %d reports counted, %d recorded", id, counts.Reports, scan.Reports)
+	}
+	for _, s := range States {
+		have, err := inState(r, t, id, s)
+		if err != nil {
+			return n, nil, err
+		}
+		if have != listed[s] {
+			bad.add("campaign %s: %d in the index as %s, %d are", id, have, s, listed[s])
+		}
+	}
+	return n, bad, nil
+}
+
+// inState is how many assignments the index by state lists.
+func inState(r Reader, t ident.Tenant, id ident.Campaign, s State) (n int, err error) {
+	var after Place
+	for {
+		page, err := r.InState(t, id, s, after, checkPage)
+		if err != nil {
+			return n, fmt.Errorf("list %s: %w", s, err)
+		}
+		if n += len(page); len(page) < checkPage {
+			return n, nil
+		}
+		after = page[len(page)-1].Place()
+	}
+}
+
+// CheckSlots proves for at most limit devices after the given one that whatever their manifest topics show belongs to a
+// live assignment of a running campaign. next is where to go on; zero: that was all.
+func CheckSlots(r Reader, t ident.Tenant, after ident.Device, limit int) (n int, found []string, next ident.Device, err error) {
+	page, err := r.Works(t, after, limit)
+	if err != nil {
+		return 0, nil, next, fmt.Errorf("list work: %w", err)
+	}
+	var bad faults
+	for _, w := range page {
+		for _, l := range w.Work.Live {
+			if err := checkSlot(r, t, w.Device, l, &bad); err != nil {
+				return 0, nil, next, err
+			}
+		}
+	}
+	if len(page) == limit {
+		next = page[len(page)-1].Device
+	}
+	return len(page), bad, next, nil
+}
+
+func checkSlot(r Reader, t ident.Tenant, d ident.Device, l Live, bad *faults) error {
+	a, err := r.Assignment(t, l.Campaign, d)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		bad.add("device %s: shows a manifest of campaign %s, in which it has no part", d, l.Campaign)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read assignment of %s: %w", d, err)
+	case !a.State.Live() || a.slot() != l:
+		bad.add("device %s: shows a manifest of campaign %s, in which it is %s", d, l.Campaign, a.State)
+		return nil
+	}
+	c, err := r.Campaign(t, l.Campaign)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("read campaign %s: %w", l.Campaign, err)
+	}
+	if err != nil || !c.Phase.Running() {
+		bad.add("device %s: shows a manifest of campaign %s, which does not run", d, l.Campaign)
+	}
+	return nil
+}

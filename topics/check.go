@@ -1,0 +1,24 @@
+package topics
+
+// Commands about the server's own records.
+type (
+	// ServerCheck asks for the next part of a check: one campaign, or some devices.
+	ServerCheck struct {
+		Cursor string `json:"cursor,omitempty" cbor:"1,keyasint,omitempty"`
+	}
+	// ServerChecked is what it found. Without Next the check is complete.
+	ServerChecked struct {
+		Campaigns   uint64   `json:"campaigns" cbor:"1,keyasint"`
+		Assignments uint64   `json:"assignments" cbor:"2,keyasint"`
+		Devices     uint64   `json:"devices" cbor:"3,keyasint"` // with something on their topic
+		Faults      []string `json:"faults,omitempty" cbor:"4,keyasint,omitempty"`
+		Next        string   `json:"next,omitempty" cbor:"5,keyasint,omitempty"`
+	}
+)
+
+// Validate returns nil or FieldErrors.
+func (r ServerCheck) Validate() error {
+	var f faults
+	f.text(r.Cursor, MaxCursor, "/cursor")
+	return f.err()
+}
