@@ -94,6 +94,7 @@ func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device)
 		return t.fail(err)
 	}
 	n.Add(old.Wave, old.State, -1)
+	n.AddReason(old.State, old.Reason, -1)
 	n.Reports -= old.Reports
 	n.Waves = trimmed(n.Waves)
 	t.ov.delete(k)
