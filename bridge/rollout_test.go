@@ -71,3 +71,27 @@ func (f *fixture) firstOffer() string {
 	msg, _ := f.link.await(f.t, "manifest", 0, func(m link.Message) bool { return len(m.Payload) > 0 && isManifest(m.Topic) })
 	return must(topics.Parse(msg.Topic)).Device.String()
 }
+
+// TestRateOutlivesARestart: what was offered before the end of a process is paid for after it.
+func TestRateOutlivesARestart(t *testing.T) {
+	f := start(t, nil)
+	m := f.published([]byte("new firmware"))
+	f.fleet(3)
+	f.launch("c1", m.Digest, topics.Policy{Rate: topics.Rate{PerMinute: 0.01}})
+	first := f.firstOffer()
+	f.stop()
+	f.run()
+	f.update(first, m, 2)
+	f.progress("c1", "the proof of the first device", func(p topics.Progress) bool { return p.Counts["confirmed"] == 1 })
+	f.ok("campaign", "stop", topics.CampaignRef{Campaign: campaignID("c1")}, nil)
+	f.progress("c1", "end of the campaign", stopped)
+	var list topics.List[topics.AssignmentView]
+	f.ok("campaign", "devices", topics.CampaignDevices{Campaign: campaignID("c1")}, &list)
+	offers := 0
+	for _, a := range list.Items {
+		offers += a.Offers
+	}
+	if len(list.Items) != 3 || offers != 1 {
+		t.Errorf("%d offers to %d devices within a moment, at most one in 100 minutes: %+v", offers, len(list.Items), list.Items)
+	}
+}
