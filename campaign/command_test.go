@@ -151,9 +151,12 @@ func TestJudge(t *testing.T) {
 			want: campaign.Decision{Outcome: campaign.Succeeded}},
 		{name: "end: an earlier wave was reverted since", open: 1, n: waves(counts{campaign.Confirmed: 8, campaign.Reverted: 2}, counts{campaign.Confirmed: 100}), exhausted: true,
 			want: campaign.Decision{Outcome: campaign.AutoStopped, Reason: "wave 1: 80.0 % confirmed, 90 % needed"}},
-		{name: "end: all skipped", open: 1, n: waves(counts{campaign.Skipped: 1}, counts{campaign.Skipped: 1}), exhausted: true, want: campaign.Decision{Outcome: campaign.Succeeded}},
+		{name: "end: all had it before", open: 1, n: had(waves(counts{campaign.Skipped: 1}, counts{campaign.Skipped: 1}), campaign.ReasonAlreadyInstalled), exhausted: true,
+			want: campaign.Decision{Outcome: campaign.Succeeded}},
+		{name: "end: none could have it", open: 1, n: had(waves(counts{campaign.Skipped: 1}, counts{campaign.Skipped: 1}), campaign.ReasonNotRegistered), exhausted: true,
+			want: campaign.Decision{Outcome: campaign.AutoStopped, Reason: "no device has the update"}},
 		{name: "end: all deregistered", open: 1, change: func(p *campaign.Policy) { p.SuccessPercent = 0 }, n: waves(counts{campaign.Deregistered: 1}), exhausted: true,
-			want: campaign.Decision{Outcome: campaign.AutoStopped, Reason: "no device confirmed"}},
+			want: campaign.Decision{Outcome: campaign.AutoStopped, Reason: "no device has the update"}},
 		{name: "expired", change: func(p *campaign.Policy) { p.Within = time.Hour }, n: waves(counts{campaign.Received: 1}),
 			want: campaign.Decision{Outcome: campaign.Expired, Reason: "not finished within 1h0m0s"}},
 	}
@@ -170,4 +173,10 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// had is n with all its skipped assignments for one reason.
+func had(n campaign.Counts, reason string) campaign.Counts {
+	n.AddReason(campaign.Skipped, reason, int64(n.Of(campaign.Skipped)))
+	return n
 }

@@ -124,8 +124,9 @@ func finish(p Policy, n Counts) Decision {
 			return d
 		}
 	}
-	if n.Of(Confirmed) == 0 && n.Total() != n.Of(Skipped) {
-		return stop(AutoStopped, "no device confirmed")
+	// Devices that had the image before are as good as updated; those that could not have it are not.
+	if n.Of(Confirmed) == 0 && n.Reasons[reasonOf(Skipped, ReasonAlreadyInstalled)] == 0 {
+		return stop(AutoStopped, "no device has the update")
 	}
 	return Decision{Outcome: Succeeded}
 }

@@ -33,7 +33,7 @@ type campaignFlags struct {
 	filter                      string
 	waves                       []string
 	inFlight, minSample         int
-	success, failure, silent    float64
+	success, failure, silent    percentFlag
 	deadline                    []string
 	within                      time.Duration
 	rollout                     rolloutFlags
@@ -70,9 +70,9 @@ func (m *campaignFlags) flags(c *cobra.Command) {
 	f.StringSliceVar(&m.waves, "waves", nil, "groups, each a count or a percentage of the eligible devices: 10,25%,100%")
 	f.IntVar(&m.inFlight, "in-flight", 0, "updates at once (0: no cap)")
 	f.IntVar(&m.minSample, "min-sample", 0, "settled devices before a threshold counts (0: the server's default)")
-	f.Float64Var(&m.success, "success", -1, "percent confirmed that opens the next wave (default: the server's, 90)")
-	f.Float64Var(&m.failure, "failure", -1, "percent failed that stops the campaign when passed (default: the server's, 10)")
-	f.Float64Var(&m.silent, "silent", -1, "percent silent that stops the campaign when passed (default: the server's, 100)")
+	f.Var(&m.success, "success", "percent confirmed that opens the next wave (default: the server's, 90)")
+	f.Var(&m.failure, "failure", "percent failed that stops the campaign when passed (default: the server's, 10)")
+	f.Var(&m.silent, "silent", "percent silent that stops the campaign when passed (default: the server's, 100)")
 	f.StringArrayVar(&m.deadline, "deadline", nil, "state=duration after which a device counts as silent, may be repeated: offered=1h")
 	f.DurationVar(&m.within, "within", 0, "end the campaign so long after its start")
 	m.rollout.register(f)
@@ -132,14 +132,7 @@ func (m campaignFlags) policy() (topics.Policy, error) {
 	if err := m.rollout.into(&p); err != nil {
 		return p, err
 	}
-	for _, t := range []struct {
-		value float64
-		into  **float64
-	}{{m.success, &p.SuccessPercent}, {m.failure, &p.FailurePercent}, {m.silent, &p.SilentPercent}} {
-		if t.value >= 0 {
-			*t.into = &t.value
-		}
-	}
+	p.SuccessPercent, p.FailurePercent, p.SilentPercent = m.success.value, m.failure.value, m.silent.value
 	deadlines, err := pairs("deadline", m.deadline)
 	if err != nil {
 		return p, err
