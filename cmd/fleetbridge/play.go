@@ -96,7 +96,7 @@ func (p *play) say(format string, args ...any) {
 	p.a.say("  %5.1f s   %s", time.Since(p.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// set makes the key, the releases, the devices and the drafts.
+// set makes the key, the releases and the devices.
 func (p *play) set(ctx context.Context) error {
 	p.base = fleetSetup{cl: p.cl, name: p.name, seed: p.script.Seed, size: int64(p.script.Payload)}
 	key, err := p.base.trustKey(ctx)
@@ -119,11 +119,6 @@ func (p *play) set(ctx context.Context) error {
 		}
 		p.groups[g.Name] = &powered{fleet: f}
 		p.a.say("▸ group      %s: %d devices; %s", g.Name, g.Devices, faultsText(f.Faults()))
-	}
-	for _, c := range p.script.Updates {
-		if err := p.draft(ctx, c); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -170,6 +165,9 @@ func (p *play) draft(ctx context.Context, c scenario.Campaign) error {
 	}
 	req := topics.CampaignCreate{Campaign: id, Manifest: p.releases[c.Version].Digest, Description: c.Description,
 		Selection: c.Selection, Policy: patient(c.Policy)}
+	if w, ok := c.Window(time.Now()); ok {
+		req.Policy.Windows = append(req.Policy.Windows, w)
+	}
 	if err := p.cl.Do(ctx, "campaign", "create", req, nil); err != nil {
 		return fmt.Errorf("create campaign %s: %w", c.Name, err)
 	}
@@ -191,8 +189,13 @@ func patient(policy topics.Policy) topics.Policy {
 	return policy
 }
 
-// act starts what is not held, does the actions in their order, and waits for the campaigns that must end.
+// act makes the drafts, starts what is not held, does the actions in their order, and waits for the campaigns that must end.
 func (p *play) act(ctx context.Context) error {
+	for _, c := range p.script.Updates {
+		if err := p.draft(ctx, c); err != nil {
+			return err
+		}
+	}
 	for _, c := range p.script.Updates {
 		if !c.Hold {
 			if err := p.command(ctx, "start", c.Name); err != nil {

@@ -56,6 +56,16 @@ type Campaign struct {
 	Policy      topics.Policy    `json:"policy"`
 	// Hold leaves the campaign a draft until an action starts it.
 	Hold bool `json:"hold"`
+	// OpenFor gives it a maintenance window that closes so long after it was created, and opens again a day later.
+	OpenFor topics.Duration `json:"open_for"`
+}
+
+// Window is the maintenance window of c, created at now; false if it has none. Windows begin with a minute and last one at least, so it
+// has been open for a while.
+func (c Campaign) Window(now time.Time) (topics.Window, bool) {
+	begin := now.UTC().Truncate(time.Minute).Add(-time.Minute)
+	open := now.Sub(begin) + time.Duration(c.OpenFor)
+	return topics.Window{Cron: fmt.Sprintf("%d %d * * *", begin.Minute(), begin.Hour()), Duration: topics.Duration(open)}, c.OpenFor > 0
 }
 
 // Action is done at a moment. Actions are done one after the other: the next waits for its moment when this is done.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -134,5 +135,16 @@ func TestJudge(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"state", "outcome", "reason", "devices", "failed", "failed no-space", "counts add up"}, wrong); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	now := time.Date(2026, 11, 24, 23, 59, 58, 0, time.FixedZone("x", 3600))
+	w, ok := scenario.Campaign{OpenFor: topics.Duration(4 * time.Second)}.Window(now)
+	if !ok || w.Cron != "58 22 * * *" || time.Duration(w.Duration) != 122*time.Second {
+		t.Errorf("%+v, %v", w, ok)
+	}
+	if _, ok := (scenario.Campaign{}).Window(now); ok {
+		t.Error("a window of nothing")
 	}
 }
