@@ -3,6 +3,8 @@ package scenario_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -146,5 +148,22 @@ func TestWindow(t *testing.T) {
 	}
 	if _, ok := (scenario.Campaign{}).Window(now); ok {
 		t.Error("a window of nothing")
+	}
+}
+
+// TestDocumented finds each member of a scenario in its reference.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[scenario.Scenario](), reflect.TypeFor[scenario.Group](), reflect.TypeFor[scenario.Campaign](),
+		reflect.TypeFor[scenario.Action](), reflect.TypeFor[scenario.Expect]()} {
+		for i := range typ.NumField() {
+			name := typ.Field(i).Tag.Get("json")
+			if !strings.Contains(string(text), "`"+name+"`") && !strings.Contains(string(text), "`[["+name+"]]`") {
+				t.Errorf("docs/scenarios.md lacks `%s`", name)
+			}
+		}
 	}
 }
