@@ -38,6 +38,9 @@ func (b *Bridge) announce(ctx context.Context, t ident.Tenant, res campaign.Resu
 		b.refresh(ctx, t, c.Device)
 	}
 	b.queueEvents(t, res.Transitions)
+	for _, p := range res.Permits {
+		b.publishPermit(ctx, t, p)
+	}
 	now := b.o.Now()
 	for _, c := range res.Campaigns {
 		b.progress.mark(job{t, c})

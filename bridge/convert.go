@@ -36,9 +36,9 @@ func helloOf(h topics.Hello) campaign.Hello {
 }
 
 // reportOf leaves Receipt out: whether a device wants a receipt is no part of what it reports.
-func reportOf(r topics.Report) campaign.Report {
+func reportOf(r topics.Report, f topics.Format) campaign.Report {
 	return campaign.Report{Seq: r.Seq, Manifest: r.Manifest, State: string(r.State), Reason: string(r.Reason), Detail: r.Detail,
-		Bytes: r.Progress, Installed: imagesOf(r.Installed), Boot: r.Boot}
+		Bytes: r.Progress, Installed: imagesOf(r.Installed), Boot: r.Boot, Permit: r.Permit, JSON: f == topics.JSON}
 }
 
 func selectionOf(s topics.Selection) campaign.Selection {
@@ -77,7 +77,7 @@ func policyOf(w topics.Policy) campaign.Policy {
 	if w.Poison != 0 {
 		p.Poison = w.Poison
 	}
-	p.StopWithin = time.Duration(w.StopWithin)
+	p.StopWithin, p.Permit = time.Duration(w.StopWithin), permitRuleOf(w.Permit)
 	maps.Copy(p.Deadlines, deadlinesOf(w.Deadlines))
 	p.Rollout = rolloutOf(w)
 	p.Approval, p.Stratify = w.Approval, w.Stratify
@@ -99,7 +99,7 @@ func policyView(p campaign.Policy) topics.Policy {
 		},
 		Within: topics.Duration(p.Within),
 		Retry:  retryView(p.Retry),
-		Poison: p.Poison, StopWithin: topics.Duration(p.StopWithin),
+		Poison: p.Poison, StopWithin: topics.Duration(p.StopWithin), Permit: permitRuleView(p.Permit),
 	}
 	for _, w := range p.Waves {
 		v.Waves = append(v.Waves, topics.Wave{Percent: w.Percent, Count: w.Count, Filter: w.Filter})
@@ -164,7 +164,7 @@ func assignmentView(c campaign.Campaign, a campaign.Assignment) topics.Assignmen
 	v := topics.AssignmentView{
 		Device: a.Device, Wave: a.Wave + 1, State: string(a.State), Reason: a.Reason, Detail: a.Detail, Waiting: a.Waiting,
 		Offers: a.Offers, Bytes: a.Bytes, Seq: a.Seq, Reports: a.Reports, Updated: a.Updated, Deadline: a.Deadline,
-		Retries: a.Retries, Stop: string(c.StopAnswer(a)),
+		Retries: a.Retries, Stop: string(c.StopAnswer(a)), Permit: string(a.Permit.State),
 	}
 	for _, s := range a.Path {
 		v.Path = append(v.Path, topics.StepView{State: string(s.State), Reason: s.Reason, Seq: s.Seq, At: s.At})

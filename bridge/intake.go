@@ -94,7 +94,7 @@ func (b *Bridge) handleReport(ctx context.Context, a topics.Address, in link.Inb
 	}
 	now := b.o.Now()
 	res, ok := b.record(ctx, a, in, fmt.Sprintf("report %d", rep.Seq), func(tx campaign.Tx) (campaign.Result, error) {
-		return campaign.ApplyReport(tx, now, a.Tenant, a.Device, reportOf(rep))
+		return campaign.ApplyReport(tx, now, a.Tenant, a.Device, reportOf(rep, format))
 	})
 	if !ok {
 		return

@@ -228,7 +228,7 @@ func TestConversionsAreTotal(t *testing.T) {
 		other []string
 	}{
 		"hello":      {helloOf(filled[topics.Hello]()), nil},
-		"report":     {reportOf(filled[topics.Report]()), nil},
+		"report":     {reportOf(filled[topics.Report](), topics.JSON), nil},
 		"policy":     {policyOf(filled[topics.Policy]()), nil},
 		"change":     {changeOf(filled[topics.CampaignUpdate]()), []string{".By"}},
 		"selection":  {selectionOf(filled[topics.Selection]()), nil},

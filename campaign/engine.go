@@ -144,6 +144,12 @@ func (e *engine) due(offering bool, until time.Time) error {
 			return err
 		}
 		late := !a.Deadline.IsZero() && !a.Deadline.After(e.now)
+		if !late && a.State == Downloaded {
+			if err := e.permitDue(e.c, a); err != nil {
+				return err
+			}
+			continue
+		}
 		if !late && !offering {
 			if a.NextOffer = until; until.IsZero() {
 				a.NextOffer = a.nextOffer(maxBackOff, e.now)

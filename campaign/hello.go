@@ -137,6 +137,8 @@ func (k *desk) greetOne(w *hands, c Campaign, a Assignment, old Device, h Hello,
 		e = Event{Trigger: Changed, Reason: ReasonImageChanged}
 	case a.State == Silent && c.running() && returns(a) < maxReturns:
 		e = Event{Trigger: Returned}
+	case a.State == Downloaded && a.Permit.State == PermitGranted && a.Permit.Until.After(k.now):
+		k.tell(a, PermitGranted, a.Permit.Until) // it may have missed the word
 	case a.State == Offered:
 		// The device is here and gets the manifest as it subscribes; ask again soon if it does not answer.
 		due := a.Due()

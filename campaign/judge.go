@@ -13,6 +13,22 @@ type Counts struct {
 	Waves   []map[State]uint64
 	Reports uint64
 	Reasons Reasons
+	Holding map[string]uint64 // devices between permit and proof, by the value of the permit rule's label
+}
+
+// Hold changes the count of devices that hold a permit for a value by n.
+func (c *Counts) Hold(value string, n int64) {
+	if c.Holding == nil {
+		c.Holding = map[string]uint64{}
+	}
+	if v := int64(c.Holding[value]) + n; v != 0 {
+		c.Holding[value] = uint64(v)
+	} else {
+		delete(c.Holding, value)
+	}
+	if len(c.Holding) == 0 {
+		c.Holding = nil
+	}
 }
 
 // Add changes the count of state s in wave by n (which may be negative), growing Waves as needed.
@@ -57,7 +73,7 @@ func (c Counts) Clone() Counts {
 	for i := range c.Waves {
 		w[i] = maps.Clone(c.Waves[i])
 	}
-	return Counts{Waves: w, Reports: c.Reports, Reasons: maps.Clone(c.Reasons)}
+	return Counts{Waves: w, Reports: c.Reports, Reasons: maps.Clone(c.Reasons), Holding: maps.Clone(c.Holding)}
 }
 
 var (

@@ -155,6 +155,9 @@ func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, erro
 			n.Add(a.Wave, a.State, 1)
 			n.Reports += a.Reports
 			n.AddReason(a.State, a.Reason, 1)
+			if value, ok := a.Holds(); ok {
+				n.Hold(value, 1)
+			}
 		}
 	}
 	return n, m.fail

@@ -194,7 +194,8 @@ type Assignment struct {
 	Detail    string
 	Waiting   bool // pending, and the device is busy with another campaign
 	Offers    int
-	Retries   int       // how often a failure was tried again
+	Retries   int // how often a failure was tried again
+	Permit    Permit
 	NextOffer time.Time // when an unanswered offer is published again, if that is before Deadline; zero: not again
 	Deadline  time.Time // when a live state turns silent, or a failure is tried again; zero: none
 	Seq       uint64    // of the newest report
@@ -220,6 +221,9 @@ type PathStep struct {
 func (a Assignment) Due() time.Time {
 	if a.State == Retrying {
 		return a.Deadline
+	}
+	if next := a.Permit.Next; a.State == Downloaded && !next.IsZero() && (a.Deadline.IsZero() || next.Before(a.Deadline)) {
+		return next
 	}
 	if !a.State.Live() {
 		return time.Time{}

@@ -172,6 +172,7 @@ func (m *model) someReport(d string) {
 		"installed", "installed", "failed", "rejected", "levitating"}).Draw(rt, "word")
 	m.seq++
 	r := campaign.Report{Seq: m.seq, Manifest: man.Digest, State: word, Boot: rapid.Uint64Range(0, 9).Draw(rt, "boot")}
+	r.Permit = word == "downloaded" && rapid.IntRange(0, 3).Draw(rt, "asks") > 0
 	if word == "failed" {
 		r.Reason = rapid.SampledFrom([]string{"", "flash-error", "download-timeout", "battery-low"}).Draw(rt, "reason")
 	}
@@ -226,6 +227,9 @@ func (m *model) someCampaign() {
 	p.FailurePercent = float64(rapid.SampledFrom([]int{40, 100}).Draw(rt, "failure"))
 	p.SilentPercent = float64(rapid.SampledFrom([]int{40, 100}).Draw(rt, "silent"))
 	p.Retry.Max = rapid.IntRange(0, 2).Draw(rt, "retries")
+	if rapid.Bool().Draw(rt, "permits") {
+		p.Permit = campaign.PermitRule{Required: true, Label: "site", Max: rapid.IntRange(1, 2).Draw(rt, "budget"), TTL: time.Minute}
+	}
 	p.Poison = rapid.IntRange(1, 4).Draw(rt, "poison")
 	p.Deadlines[campaign.Offered] = 2 * time.Hour
 	p.Waves = []campaign.Wave{{Count: rapid.IntRange(1, 5).Draw(rt, "first")}, {Percent: 50}}
@@ -523,11 +527,36 @@ func (m *model) inspectCampaign(c campaign.Campaign) {
 		}
 		m.ended[c.ID] = c
 	}
+	m.inspectPermits(c, n)
 	// Nobody was forgotten: a campaign that no result and no timer woke has nothing to do now.
 	if tx := m.m.clone(); c.Phase.Running() {
 		writes := tx.writes
 		if _, wake, err := campaign.Advance(tx, m.now, acme, c.ID, m.check, m.slice); err != nil || tx.writes != writes || wake.Again {
 			m.rt.Fatalf("%s has work that nobody woke it for: wake %+v, %d writes, %v", c.ID, wake, tx.writes-writes, err)
 		}
+	}
+}
+
+// inspectPermits checks the disruption budget. Who used a permit after it had lapsed is told so by its path only, so what
+// is checked is what was granted and not used yet, and that nothing is granted where nothing may be.
+func (m *model) inspectPermits(c campaign.Campaign, n campaign.Counts) {
+	granted := 0
+	for k, a := range m.m.assignments {
+		if k.c != c.ID || a.Permit.State == "" {
+			continue
+		}
+		if !a.State.Live() || !c.Policy.Permit.Required {
+			m.rt.Fatalf("%s is %s and its permit %+v", k.d, a.State, a.Permit)
+		}
+		if a.State == campaign.Downloaded && a.Permit.State == campaign.PermitGranted {
+			granted++
+		}
+		was := m.last[k]
+		if a.Permit.State == campaign.PermitGranted && was.Permit.Until != a.Permit.Until && c.Phase != campaign.Active && c.Phase != campaign.Stopping {
+			m.rt.Fatalf("%s was granted a permit while %s", k.d, c.Phase)
+		}
+	}
+	if most := c.Policy.Permit.Max; most > 0 && granted > most {
+		m.rt.Fatalf("%d granted in %s, at most %d: %v", granted, c.ID, most, n.Holding)
 	}
 }

@@ -19,6 +19,8 @@ type Report struct {
 	Bytes     uint64 // of the payload, stored so far
 	Installed []Image
 	Boot      uint64
+	Permit    bool // asks to install
+	JSON      bool // is written in JSON, and so is to be the answer
 }
 
 // ApplyReport records r of device d. It is idempotent by Seq: again, or older than what is recorded, it only counts.
@@ -32,11 +34,11 @@ func ApplyReport(tx Tx, now time.Time, t ident.Tenant, d ident.Device, r Report)
 	}
 	l, ok := h.byManifest(r.Manifest)
 	if !ok {
-		return Result{Verdict: Unknown}, nil
+		return unknown(d, r), nil
 	}
 	c, a, err := k.assignment(l.Campaign, d)
 	if errors.Is(err, ErrNotFound) {
-		return Result{Verdict: Unknown}, nil
+		return unknown(d, r), nil
 	} else if err != nil {
 		return Result{}, err
 	}
@@ -45,6 +47,9 @@ func ApplyReport(tx Tx, now time.Time, t ident.Tenant, d ident.Device, r Report)
 		k.res.Verdict = Stale
 		if r.Seq == a.Seq {
 			k.res.Verdict = Duplicate
+		}
+		if r.Permit {
+			k.repeat(a, r.JSON)
 		}
 		if err := tx.PutAssignment(t, a); err != nil {
 			return Result{}, fmt.Errorf("write assignment of %s: %w", d, err)
@@ -87,8 +92,22 @@ func (k *desk) record(h *hands, c Campaign, a Assignment, r Report) error {
 	if to, ok := Next(a.State, e.Trigger); ok && to.Live() && !a.State.Live() && (!c.running() || h.busy(a.Component)) {
 		e = Event{Seq: e.Seq, Bytes: e.Bytes, Boot: e.Boot} // recorded; it can't have the slot back
 	}
-	_, err = k.move(h, a, e, c.Policy.Deadlines)
-	return err
+	if c.Policy.Permit.Required && (a.Permit.State == "" || a.Permit.State == PermitWaiting) && (e.Trigger == SaysInstalling || e.Trigger == SaysRebooting) {
+		e.Reason = orElse(e.Reason, ReasonNoPermit)
+	}
+	if a, err = k.move(h, a, e, c.Policy.Deadlines); err != nil || !r.Permit {
+		return err
+	}
+	return k.ask(c, a, r.JSON)
+}
+
+// unknown is the answer to a report on what no assignment of the device has.
+func unknown(d ident.Device, r Report) Result {
+	res := Result{Verdict: Unknown}
+	if r.Permit {
+		res.Permits = []PermitWord{{Device: d, Manifest: r.Manifest, State: PermitRefused, JSON: r.JSON}}
+	}
+	return res
 }
 
 // assignment reads one assignment and its campaign. The error wraps ErrNotFound if either is gone.

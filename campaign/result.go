@@ -13,7 +13,8 @@ type Result struct {
 	Transitions []Transition // one per assignment that moved
 	// Campaigns lists those whose progress changed or whose engine has work now.
 	Campaigns []ident.Campaign
-	Verdict   Verdict // of a report or hello
+	Verdict   Verdict      // of a report or hello
+	Permits   []PermitWord // what devices are to be told of their permits
 }
 
 // Offer is a manifest to be put on a device's topic.

@@ -8,11 +8,13 @@ import (
 	"fleetbridge/ident"
 )
 
-// Recovery is the part of a policy that says what becomes of failures and of stops that get stuck.
+// Recovery is the part of a policy that says what becomes of failures and of stops that get stuck, and whether devices
+// ask before they do what can't be undone.
 type Recovery struct {
 	Retry      Retry
 	Poison     int           // failures of the payload on a device after which it is not offered there; 0: no such rule
 	StopWithin time.Duration // after which a stop passes over what it can't withdraw; 0: DefaultStopWithin
+	Permit     PermitRule
 }
 
 func (r *Recovery) complete(bad *InvalidError) {
@@ -27,6 +29,7 @@ func (r *Recovery) complete(bad *InvalidError) {
 	}
 	checkDuration(bad, "/policy/stop_within", r.StopWithin)
 	r.Retry = r.Retry.complete(bad)
+	r.Permit = r.Permit.complete(bad)
 }
 
 // Retry says which failures are tried again. The zero value tries nothing again.

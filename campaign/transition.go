@@ -57,7 +57,8 @@ const (
 	ReasonImageChanged     = "image-changed"
 	ReasonDeadline         = "deadline"
 	ReasonTooLateToStop    = "too-late-to-stop"
-	ReasonPoisoned         = "poisoned" // the payload failed here too often
+	ReasonNoPermit         = "without-permit" // installs, and was not permitted to
+	ReasonPoisoned         = "poisoned"       // the payload failed here too often
 )
 
 // words are the moves that a device's own words make, from every state in which it may be at work. Devices skip words
@@ -148,6 +149,7 @@ func (a Assignment) Apply(e Event, now time.Time, deadlines map[State]time.Durat
 		// A device that speaks is not silent: each word gives its state the whole time again.
 		a.Deadline = now.Add(deadline(deadlines, to))
 	}
+	a.Permit = a.Permit.permitIn(to)
 	if to == Retrying {
 		a.Retries++
 		a.Deadline = now.Add(e.After)

@@ -13,21 +13,22 @@ import (
 // The codes of an Answer for a device that has nothing to do in a campaign now. An assignment that has ended, or that
 // is silent, answers with the word of its state.
 const (
-	WhyNotStarted    = "not-started"    // the campaign is a draft
-	WhyNotApproved   = "not-approved"   // it waits for an approval
-	WhyStarting      = "starting"       // it is being set up: the device's turn is not known yet
-	WhyStopping      = "stopping"       // it has been told to stop
-	WhyNotSelected   = "not-selected"   // the device is not part of it
-	WhyPaused        = "paused"         // nothing is offered until somebody resumes it
-	WhyBusy          = "busy"           // another campaign holds the component
-	WhyWaveNotOpen   = "wave-not-open"  // an earlier wave has not met its gate
-	WhyInFlightCap   = "in-flight-cap"  // as many devices as allowed are being updated
-	WhyOutsideWindow = "outside-window" // nothing is offered until the next maintenance window opens
-	WhyRate          = "rate"           // as many devices as the rate allows were offered just now
-	WhyNext          = "next"           // nothing stands in its way
-	WhyUnanswered    = "unanswered"     // offered, and the device has not said that it has it
-	WhyOffline       = "offline"        // it is the device's turn, and the device is not connected
-	WhyInProgress    = "in-progress"    // the device is at work
+	WhyNotStarted    = "not-started"      // the campaign is a draft
+	WhyNotApproved   = "not-approved"     // it waits for an approval
+	WhyStarting      = "starting"         // it is being set up: the device's turn is not known yet
+	WhyStopping      = "stopping"         // it has been told to stop
+	WhyPermit        = "waits-for-permit" // it asked to install, and may not yet
+	WhyNotSelected   = "not-selected"     // the device is not part of it
+	WhyPaused        = "paused"           // nothing is offered until somebody resumes it
+	WhyBusy          = "busy"             // another campaign holds the component
+	WhyWaveNotOpen   = "wave-not-open"    // an earlier wave has not met its gate
+	WhyInFlightCap   = "in-flight-cap"    // as many devices as allowed are being updated
+	WhyOutsideWindow = "outside-window"   // nothing is offered until the next maintenance window opens
+	WhyRate          = "rate"             // as many devices as the rate allows were offered just now
+	WhyNext          = "next"             // nothing stands in its way
+	WhyUnanswered    = "unanswered"       // offered, and the device has not said that it has it
+	WhyOffline       = "offline"          // it is the device's turn, and the device is not connected
+	WhyInProgress    = "in-progress"      // the device is at work
 	maxWhyCampaigns  = 64
 )
 
@@ -236,6 +237,8 @@ func (x *explainer) live(out *Answer, a Assignment) {
 		out.Until = a.Deadline
 	case a.State == Offered:
 		out.Code, out.Detail = WhyUnanswered, fmt.Sprintf("offered %d times, not answered yet", a.Offers)
+	case a.State == Downloaded && a.Permit.State == PermitWaiting:
+		out.Code, out.Detail = WhyPermit, "the device has downloaded the payload and waits for a permit to install"
 	default:
 		out.Code, out.Detail = WhyInProgress, "the device is "+string(a.State)
 		if a.Detail != "" {

@@ -69,7 +69,9 @@ type Config struct {
 	PahoEvery int
 	// Receipts makes devices keep each report until its receipt instead of its PUBACK, as an external broker demands.
 	Receipts bool
-	Timing   Timing
+	// Permits makes devices ask before they install, and wait for the answer.
+	Permits bool
+	Timing  Timing
 
 	Logger *slog.Logger // nil means silence
 }
@@ -85,6 +87,7 @@ type Timing struct {
 	ChunkTimeout time.Duration // a fetch without a chunk for so long is sent again, doubling, default 3 s
 	Install      time.Duration // installing takes half to all of it, default 200 ms
 	Reboot       time.Duration // a boot takes half to all of it, default 200 ms
+	Permit       time.Duration // a device that waits for a permit asks again after half to all of it, default 5 s
 	Late         time.Duration // a late device holds each report for up to so long, default 500 ms
 	SlowRate     int           // a slow device takes so many bytes per second, default 256 KiB
 }
@@ -104,6 +107,7 @@ func (t Timing) withDefaults() Timing {
 	def(&t.ChunkTimeout, 3*time.Second)
 	def(&t.Install, 200*time.Millisecond)
 	def(&t.Reboot, 200*time.Millisecond)
+	def(&t.Permit, 5*time.Second)
 	def(&t.Late, 500*time.Millisecond)
 	if t.SlowRate == 0 {
 		t.SlowRate = 256 << 10

@@ -37,6 +37,9 @@ func (d *device) greet() error {
 	if d.fleet.config.Receipts {
 		filters = append(filters, topics.ReceiptTopic(t, id))
 	}
+	if d.fleet.config.Permits {
+		filters = append(filters, topics.PermitTopic(t, id))
+	}
 	if _, err := d.conn.Subscribe(filters); err != nil {
 		return err
 	}
@@ -48,6 +51,9 @@ func (d *device) greet() error {
 	d.fresh, d.tries, d.paced = true, 0, false
 	if u := d.flash.update; u != nil {
 		d.verifyBoot(u)
+		if u.stage == topics.WordDownloaded {
+			d.ask(u) // what was answered since may be lost
+		}
 		if u.stage == topics.WordDownloading {
 			// The retained manifest says so at once; should the network lose it, the device goes on by itself.
 			d.set(timerFetch, d.timing().ChunkTimeout)
@@ -110,6 +116,8 @@ func (d *device) message(e lean.Event) error {
 			return d.chunkError(a.Token, e.Payload)
 		}
 		return d.chunk(a.Token, a.Index, e.Payload)
+	case topics.ChannelPermit:
+		return d.permit(e.Payload)
 	case topics.ChannelReceipt:
 		d.receipt(e.Payload)
 	}

@@ -73,7 +73,7 @@ func (d *device) withdraw() {
 // offeredAgain goes on with u. A repeated offer (not the retained copy of a subscribe) means that the server knows less
 // than the device told it.
 func (d *device) offeredAgain(u *update, retained bool) error {
-	if !retained {
+	if !retained && u.stage != topics.WordDownloaded { // who waits for a permit asks by itself
 		d.reportAgain(u, u.stage, "", "")
 	}
 	if u.stage == topics.WordDownloading && d.fresh {
@@ -172,9 +172,12 @@ func (d *device) downloaded(u *update) {
 		d.finish(u, topics.WordFailed, topics.ReasonFlashError, "the flash reads back other bytes than were written")
 		return
 	}
+	if u.stage = topics.WordDownloaded; d.fleet.config.Permits {
+		d.ask(u)
+		return
+	}
 	d.report(u, topics.WordDownloaded, "", "")
-	d.advance(u, topics.WordInstalling)
-	d.set(timerStep, d.between(d.timing().Install/2, d.timing().Install))
+	d.install(u)
 }
 
 func (d *device) advance(u *update, stage topics.Word) {
@@ -189,6 +192,8 @@ func (d *device) stepDue() {
 		return
 	}
 	switch u.stage {
+	case topics.WordDownloaded:
+		d.ask(u)
 	case topics.WordInstalling:
 		d.advance(u, topics.WordRebooting)
 		d.set(timerStep, rebootGrace)

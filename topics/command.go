@@ -203,7 +203,8 @@ type (
 		// Poison is after how many failures of a payload on a device, in whatever campaign, it is not offered there (3).
 		Poison int `json:"poison,omitempty" cbor:"31,keyasint,omitempty"`
 		// StopWithin is after how long a stop passes over devices that it can't withdraw from (10m).
-		StopWithin Duration `json:"stop_within,omitempty" cbor:"32,keyasint,omitempty"`
+		StopWithin Duration   `json:"stop_within,omitempty" cbor:"32,keyasint,omitempty"`
+		Permit     PermitRule `json:"permit,omitzero" cbor:"33,keyasint,omitzero"` // whether devices ask before they install (not)
 	}
 
 	// Wave is one group, by count, by percent of the eligible devices, or all that pass a filter (docs/selector.md); the
@@ -283,7 +284,8 @@ type (
 		Path     []StepView   `json:"path,omitempty" cbor:"13,keyasint,omitempty"`
 		Retries  int          `json:"retries,omitempty" cbor:"14,keyasint,omitempty"` // failures that were tried again
 		// Stop is what a stop of the campaign meant for the device: not-started, stopped, or too-late.
-		Stop string `json:"stop,omitempty" cbor:"15,keyasint,omitempty"`
+		Stop   string `json:"stop,omitempty" cbor:"15,keyasint,omitempty"`
+		Permit string `json:"permit,omitempty" cbor:"16,keyasint,omitempty"` // waiting, granted, or lapsed: granted and not used
 	}
 	// StepView is one step of an assignment's path.
 	StepView struct {

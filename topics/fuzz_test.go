@@ -89,6 +89,7 @@ func FuzzHello(f *testing.F)   { fuzzDevice(f, topics.DecodeHello) }
 func FuzzReport(f *testing.F)  { fuzzDevice(f, topics.DecodeReport) }
 func FuzzFetch(f *testing.F)   { fuzzDevice(f, topics.DecodeFetch) }
 func FuzzReceipt(f *testing.F) { fuzzDevice(f, topics.DecodeReceipt) }
+func FuzzPermit(f *testing.F)  { fuzzDevice(f, topics.DecodePermit) }
 
 // FuzzCommand decodes a body as each command's request, and its request_id.
 func FuzzCommand(f *testing.F) {

@@ -77,6 +77,7 @@ type Report struct {
 	Installed []Installed  `json:"installed,omitempty" cbor:"7,keyasint,omitempty"`
 	Boot      uint64       `json:"boot,omitempty" cbor:"8,keyasint,omitempty"`
 	Receipt   bool         `json:"receipt,omitempty" cbor:"9,keyasint,omitempty"` // asks for a receipt
+	Permit    bool         `json:"permit,omitempty" cbor:"10,keyasint,omitempty"` // with downloaded: asks for a permit to install
 }
 
 // Verdict is what became of a report.

@@ -132,6 +132,7 @@ func samples() []sample {
 		{"report-installed", topics.Report{Seq: 5, Manifest: sampleSUIT, State: topics.WordInstalled, Installed: installed, Boot: 4, Receipt: true}},
 		{"report-unknown-word", topics.Report{Seq: 6, Manifest: sampleSUIT, State: "x-warming-up"}},
 		{"receipt", topics.Receipt{Seq: 5, Verdict: topics.VerdictRecorded}},
+		{"permit", topics.Permit{Manifest: sampleSUIT, State: topics.PermitGranted, ExpiresIn: 300}},
 		{"fetch", topics.Fetch{Token: must(ident.ParseToken("a7")), Digest: sampleDigest, Size: 1024, First: 16, Count: 8, Bitmap: []byte{0b1010_0101}}},
 		{"fetch-all", topics.Fetch{Token: must(ident.ParseToken("a8")), Digest: sampleDigest, Size: 4096, Count: 32}},
 		{"problem", *topics.NewProblem(topics.ProblemCampaignNotFound, `no campaign "c9"`)},

@@ -20,6 +20,7 @@ func (f *faults) retry(p Policy) {
 	f.span(p.Retry.After, "/policy/retry/after")
 	f.check(p.Poison >= 0 && p.Poison <= MaxPoison, "/policy/poison", "from 1 to 1000; absent: 3")
 	f.span(p.StopWithin, "/policy/stop_within")
+	f.permit(p.Permit)
 }
 
 // Validate returns nil or FieldErrors.

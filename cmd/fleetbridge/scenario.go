@@ -27,7 +27,8 @@ type fleetSetup struct {
 	seed    uint64
 	mix     simulator.Mix
 	size    int64
-	paho    int // every n-th device speaks MQTT 5 through paho.golang
+	paho    int  // every n-th device speaks MQTT 5 through paho.golang
+	permits bool // devices ask before they install
 
 	vendor, class uuid.UUID
 	anchor        firmware.Anchor
@@ -163,7 +164,7 @@ func (s *fleetSetup) register(ctx context.Context, d ident.Device) error {
 // fleet makes the devices, switched off.
 func (s *fleetSetup) fleet(server string, devices []simulator.Identity) (*simulator.Fleet, error) {
 	return simulator.New(simulator.Config{
-		Server: server, Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho,
+		Server: server, Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho, Permits: s.permits,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
 		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: simVersion},
 	})

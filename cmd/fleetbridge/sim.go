@@ -23,6 +23,7 @@ import (
 // simFlags are the flags of `sim run`.
 type simFlags struct {
 	devices, paho      int
+	permits            bool
 	seed               uint64
 	name, size, faults string
 	waves              []string
@@ -55,6 +56,7 @@ func simRun(a *app) *cobra.Command {
 	f.StringSliceVar(&m.waves, "waves", nil, "waves, each a count or a percentage (default: one)")
 	f.StringVar(&m.faults, "faults", "none", "what goes wrong, in percent of the devices, or default: "+simulator.DefaultMix().String())
 	f.IntVar(&m.paho, "paho", 0, "every n-th device speaks MQTT 5 through paho.golang, the rest 3.1.1 (0: none)")
+	f.BoolVar(&m.permits, "permits", false, "devices ask before they install, as a campaign with --permit wants")
 	f.DurationVar(&m.silent, "silent-after", 10*time.Second, "how long a device may leave an offer unanswered")
 	f.StringVar(&m.campaign, "campaign", "", "take part in this campaign instead of an own one")
 	f.StringVar(&m.key, "key", "", "public key that the devices trust, with --campaign")
@@ -112,7 +114,7 @@ func (m simFlags) scenario(cl *client.Client) (*fleetSetup, []topics.Wave, error
 	if err != nil {
 		return nil, nil, err
 	}
-	s.cl, s.paho, s.name = cl, m.paho, m.name
+	s.cl, s.paho, s.name, s.permits = cl, m.paho, m.name, m.permits
 	if s.name == "" {
 		s.name = fmt.Sprintf("sim-%d", m.seed)
 	}

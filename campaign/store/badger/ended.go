@@ -95,6 +95,9 @@ func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device)
 	}
 	n.Add(old.Wave, old.State, -1)
 	n.AddReason(old.State, old.Reason, -1)
+	if value, held := old.Holds(); held {
+		n.Hold(value, -1)
+	}
 	n.Reports -= old.Reports
 	n.Waves = trimmed(n.Waves)
 	t.ov.delete(k)

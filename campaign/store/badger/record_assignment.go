@@ -34,6 +34,7 @@ type assignmentRecord struct {
 	Updated   stamp        `cbor:"19,keyasint,omitempty"`
 	Path      []stepRecord `cbor:"20,keyasint,omitempty"`
 	Retries   int          `cbor:"40,keyasint,omitempty"`
+	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
 }
 
 func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
@@ -58,6 +59,7 @@ func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
 		Reports:   a.Reports,
 		Updated:   stampOf(a.Updated),
 		Retries:   a.Retries,
+		Permit:    permitRecordOf(a.Permit),
 	}
 	for _, s := range a.Path {
 		r.Path = append(r.Path, stepRecord{string(s.State), s.Reason, s.Seq, stampOf(s.At)})
@@ -88,6 +90,7 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 		Reports:   r.Reports,
 		Updated:   r.Updated.time(),
 		Retries:   r.Retries,
+		Permit:    r.Permit.domain(),
 	}
 	for _, s := range r.Path {
 		a.Path = append(a.Path, campaign.PathStep{
@@ -102,14 +105,15 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 
 // indexedRecord is what indexes and counts are made of: the same members, without the rest of the record.
 type indexedRecord struct {
-	Wave      int    `cbor:"6,keyasint,omitempty"`
-	Order     uint64 `cbor:"7,keyasint,omitempty"`
-	State     string `cbor:"8,keyasint,omitempty"`
-	Reason    string `cbor:"9,keyasint,omitempty"`
-	Waiting   bool   `cbor:"11,keyasint,omitempty"`
-	NextOffer stamp  `cbor:"13,keyasint,omitempty"`
-	Deadline  stamp  `cbor:"14,keyasint,omitempty"`
-	Reports   uint64 `cbor:"18,keyasint,omitempty"`
+	Wave      int          `cbor:"6,keyasint,omitempty"`
+	Order     uint64       `cbor:"7,keyasint,omitempty"`
+	State     string       `cbor:"8,keyasint,omitempty"`
+	Reason    string       `cbor:"9,keyasint,omitempty"`
+	Waiting   bool         `cbor:"11,keyasint,omitempty"`
+	NextOffer stamp        `cbor:"13,keyasint,omitempty"`
+	Deadline  stamp        `cbor:"14,keyasint,omitempty"`
+	Reports   uint64       `cbor:"18,keyasint,omitempty"`
+	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
 }
 
 // domain leaves out campaign and device, too: who reads it knows them from the key.
@@ -123,6 +127,7 @@ func (r indexedRecord) domain() (campaign.Assignment, error) {
 		NextOffer: r.NextOffer.time(),
 		Deadline:  r.Deadline.time(),
 		Reports:   r.Reports,
+		Permit:    r.Permit.domain(),
 	}, nil
 }
 
@@ -130,6 +135,7 @@ type countsRecord struct {
 	Waves   []map[campaign.State]uint64 `cbor:"1,keyasint,omitempty"`
 	Reports uint64                      `cbor:"2,keyasint,omitempty"`
 	Reasons campaign.Reasons            `cbor:"3,keyasint,omitempty"`
+	Holding map[string]uint64           `cbor:"30,keyasint,omitempty"`
 }
 
 func countsRecordOf(c campaign.Counts) countsRecord { return countsRecord(c) }

@@ -29,7 +29,8 @@ type policyRecord struct {
 	Retry    retryRecord `cbor:"30,keyasint,omitzero"`
 	Poison   int         `cbor:"31,keyasint,omitempty"`
 	// StopWithin is in nanoseconds.
-	StopWithin time.Duration `cbor:"32,keyasint,omitempty"`
+	StopWithin time.Duration    `cbor:"32,keyasint,omitempty"`
+	Permit     permitRuleRecord `cbor:"33,keyasint,omitzero"`
 }
 
 type retryRecord struct {
@@ -54,6 +55,7 @@ func policyRecordOf(p campaign.Policy) policyRecord {
 		Retry:          retryRecord(p.Retry),
 		Poison:         p.Poison,
 		StopWithin:     p.StopWithin,
+		Permit:         permitRuleRecord(p.Permit),
 	}
 	for _, w := range p.Waves {
 		r.Waves = append(r.Waves, waveRecord(w))
@@ -74,7 +76,8 @@ func (r policyRecord) domain() campaign.Policy {
 		Rollout:        r.rolloutRecord.domain(),
 		Approval:       r.Approval,
 		Stratify:       r.Stratify,
-		Recovery:       campaign.Recovery{Retry: campaign.Retry(r.Retry), Poison: r.Poison, StopWithin: r.StopWithin},
+		Recovery: campaign.Recovery{Retry: campaign.Retry(r.Retry), Poison: r.Poison, StopWithin: r.StopWithin,
+			Permit: campaign.PermitRule(r.Permit)},
 	}
 	for _, w := range r.Waves {
 		p.Waves = append(p.Waves, campaign.Wave(w))

@@ -101,7 +101,9 @@ func (t *tx) move(from, to key) {
 
 // count keeps the counts of a's campaign: old, if it was there, leaves its state and a enters its own.
 func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campaign.Assignment) error {
-	if there && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports && old.Reason == a.Reason {
+	was, held := old.Holds()
+	is, holds := a.Holds()
+	if there && old.Reason == a.Reason && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports && held == holds && (was == is || !holds) {
 		return nil
 	}
 	n, err := t.Counts(tn, a.Campaign)
@@ -115,6 +117,12 @@ func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campa
 	n.Add(a.Wave, a.State, 1)
 	n.AddReason(a.State, a.Reason, 1)
 	n.Reports += a.Reports - old.Reports
+	if there && held {
+		n.Hold(was, -1)
+	}
+	if holds {
+		n.Hold(is, 1)
+	}
 	n.Waves = trimmed(n.Waves)
 	return t.put(keyOf(tn, kindCounts).last(a.Campaign.String()), countsRecordOf(n))
 }

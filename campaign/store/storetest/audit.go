@@ -157,6 +157,9 @@ func countsOf(as []campaign.Assignment) (n campaign.Counts) {
 		n.Add(a.Wave, a.State, 1)
 		n.Reports += a.Reports
 		n.AddReason(a.State, a.Reason, 1)
+		if value, ok := a.Holds(); ok {
+			n.Hold(value, 1)
+		}
 	}
 	return n
 }

@@ -93,5 +93,10 @@ func drawAssignment(t *rapid.T) campaign.Assignment {
 		NextOffer: someTime("next offer"),
 		Deadline:  someTime("deadline"),
 		Reports:   rapid.Uint64Range(0, 9).Draw(t, "reports"),
+		Permit: campaign.Permit{
+			State: rapid.SampledFrom([]campaign.PermitState{"", campaign.PermitWaiting, campaign.PermitGranted}).Draw(t, "permit"),
+			Value: rapid.SampledFrom([]string{"", "north", "south"}).Draw(t, "value"),
+			Next:  someTime("next look"),
+		},
 	}
 }

@@ -1,0 +1,32 @@
+package badger
+
+import (
+	"time"
+
+	"fleetbridge/campaign"
+)
+
+type permitRuleRecord struct {
+	Required bool          `cbor:"1,keyasint,omitempty"`
+	TTL      time.Duration `cbor:"2,keyasint,omitempty"` // nanoseconds
+	Label    string        `cbor:"3,keyasint,omitempty"`
+	Max      int           `cbor:"4,keyasint,omitempty"`
+}
+
+type permitRecord struct {
+	State string `cbor:"1,keyasint,omitempty"`
+	Value string `cbor:"2,keyasint,omitempty"`
+	Until stamp  `cbor:"3,keyasint,omitempty"`
+	Next  stamp  `cbor:"4,keyasint,omitempty"`
+	Looks int    `cbor:"5,keyasint,omitempty"`
+	JSON  bool   `cbor:"6,keyasint,omitempty"`
+}
+
+func permitRecordOf(p campaign.Permit) permitRecord {
+	return permitRecord{string(p.State), p.Value, stampOf(p.Until), stampOf(p.Next), p.Looks, p.JSON}
+}
+
+func (r permitRecord) domain() campaign.Permit {
+	return campaign.Permit{State: campaign.PermitState(r.State), Value: r.Value, Until: r.Until.time(), Next: r.Next.time(),
+		Looks: r.Looks, JSON: r.JSON}
+}
