@@ -475,6 +475,9 @@ func (m *model) inspectAssignment(k key, a campaign.Assignment) {
 	if (a.State.Live() || a.State == campaign.Retrying) == a.Due().IsZero() {
 		m.rt.Fatalf("%s is %s and due %v", k.d, a.State, a.Due())
 	}
+	if a.State.Live() && !a.Deadline.After(m.now) {
+		m.rt.Fatalf("%s is %s in %s, its deadline was %v, now is %v", k.d, a.State, m.campaign(k.c).Phase, a.Deadline, m.now)
+	}
 	if a.Waiting {
 		busy := slices.ContainsFunc(work.Live, func(l campaign.Live) bool { return l.Component == a.Component })
 		if a.State != campaign.Pending || !busy || !slices.Contains(work.Waiting, k.c) {
