@@ -72,7 +72,7 @@ type RetryOf struct {
 	Source ident.Campaign
 	States []State // of RetryStates; none: Failed
 	Spec   Spec    // its Selection is not read
-	Policy *Policy // nil: the source's, without its start and end time
+	Policy *Policy // nil: the source's, one-shot, without its start and end time
 }
 
 // CreateRetry makes a draft for the devices that stand in the given states in a campaign. Up to MaxSelected devices are

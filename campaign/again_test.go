@@ -34,7 +34,9 @@ func TestRetryTakesUpWhatFailed(t *testing.T) {
 	w := newWorld(t)
 	m := w.manifest("v2")
 	w.register("a", "b", "c", "d")
-	c := w.create("c", m, policy(func(p *campaign.Policy) { p.EndAt, p.MinSample = w.now.Add(time.Hour), 50 }))
+	c := w.create("c", m, policy(func(p *campaign.Policy) {
+		p.EndAt, p.MinSample, p.Membership = w.now.Add(time.Hour), 50, campaign.Continuous
+	}))
 	w.run(c)
 	w.report("a", m, "failed", because("flash-error"))
 	w.report("b", m, "rejected")
