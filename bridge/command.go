@@ -55,6 +55,9 @@ func handle[Req topics.Validator](run func(ctx context.Context, c *call, req Req
 var handlers = map[[2]string]handler{
 	{"server", "info"}:       handle(serverInfo),
 	{"server", "check"}:      handle(serverCheck),
+	{"quota", "get"}:         handle(quotaGet),
+	{"quota", "set"}:         handle(quotaSet),
+	{"quota", "ledger"}:      handle(quotaLedger),
 	{"audit", "list"}:        handle(auditList),
 	{"audit", "verify"}:      handle(auditVerify),
 	{"tenant", "add"}:        handle(tenantAdd),

@@ -32,6 +32,11 @@ func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, e
 		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
 			return fmt.Errorf("read payload: %w", err)
 		}
+		if err != nil {
+			if err := campaign.MayStore(tx, c.tenant, req.Size); err != nil {
+				return err
+			}
+		}
 		_, _, err = c.audited(tx, func(tx campaign.Tx) (any, campaign.Result, error) {
 			return nil, campaign.Result{}, tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
 		})

@@ -59,10 +59,10 @@ func TestProblemTableIsInTheContract(t *testing.T) {
 // sentinels are the exported errors of the layers below that can reach a command or a fetch. cose's and suit's own are
 // classified by firmware, except cose's on keys, which trust/add points at.
 var sentinels = map[string]error{
-	"campaign.ErrNotFound":    campaign.ErrNotFound,
-	"campaign.ErrExists":      campaign.ErrExists,
-	"campaign.ErrConflict":    campaign.ErrConflict,
-	"campaign.ErrPhase":       campaign.ErrPhase,
+	"campaign.ErrNotFound": campaign.ErrNotFound,
+	"campaign.ErrExists":   campaign.ErrExists,
+	"campaign.ErrConflict": campaign.ErrConflict,
+	"campaign.ErrPhase":    campaign.ErrPhase, "campaign.ErrQuota": campaign.ErrQuota,
 	"campaign.ErrClosed":      campaign.ErrClosed,
 	"campaign.ErrUnavailable": campaign.ErrUnavailable,
 	"campaign.ErrPlanChanged": campaign.ErrPlanChanged, "campaign.ErrOwnCampaign": campaign.ErrOwnCampaign,

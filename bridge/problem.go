@@ -32,6 +32,7 @@ var problemTable = []struct {
 	{campaign.ErrConflict, topics.ProblemRevisionConflict},
 	{campaign.ErrPlanChanged, topics.ProblemPlanChanged},
 	{campaign.ErrOwnCampaign, topics.ProblemNotAllowed},
+	{campaign.ErrQuota, topics.ProblemQuota},
 	{campaign.ErrPhase, topics.ProblemWrongPhase},
 	{campaign.ErrUnavailable, topics.ProblemStoreUnavailable},
 	{campaign.ErrClosed, topics.ProblemStoreUnavailable},

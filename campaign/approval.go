@@ -35,6 +35,9 @@ func StartPlanned(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRev
 		if err := c.Policy.Rollout.current(now); err != nil {
 			return err
 		}
+		if err := mayRun(tx, t); err != nil {
+			return err
+		}
 		c.StartedBy, c.Started, c.Plan, c.Reason = by, now, plan, ""
 		if !c.Policy.Approval {
 			return c.enter(Scheduled, "")
@@ -60,6 +63,9 @@ func Approve(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, ifRevision
 			return fmt.Errorf("campaign %s waits for the approval of %s: %w", id, c.Plan, ErrPlanChanged)
 		}
 		if err := c.Policy.Rollout.current(now); err != nil {
+			return err
+		}
+		if err := mayRun(tx, t); err != nil {
 			return err
 		}
 		c.ApprovedBy, c.ApprovedAt, c.Started = by, now, now

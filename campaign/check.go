@@ -36,6 +36,7 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 		for _, a := range page {
 			scan.Add(a.Wave, a.State, 1)
 			scan.Reports += a.Reports
+			scan.Charge(false, a.Charged)
 			if !a.Waiting {
 				listed[a.State]++
 			}
@@ -57,6 +58,9 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 	}
 	if counts.Reports != scan.Reports {
 		bad.add("campaign %s: %d reports counted, %d recorded", id, counts.Reports, scan.Reports)
+	}
+	if counts.Charged != scan.Charged {
+		bad.add("campaign %s: %d counted as charged, %d are", id, counts.Charged, scan.Charged)
 	}
 	for _, s := range States {
 		have, err := inState(r, t, id, s)

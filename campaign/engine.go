@@ -70,6 +70,11 @@ func (e *engine) wake(t time.Time) {
 
 // close writes the campaign if it changed, and says when to come back.
 func (e *engine) close(was Campaign) (Result, Wake, error) {
+	if e.c.Phase == Stopped && was.Phase != Stopped {
+		if err := e.settle(); err != nil {
+			return Result{}, Wake{}, err
+		}
+	}
 	moved := e.c.Revision != was.Revision || e.c.Cursor != was.Cursor
 	if moved || e.c.Pace != was.Pace {
 		if err := e.tx.PutCampaign(e.t, e.c); err != nil {

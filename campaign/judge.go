@@ -14,6 +14,7 @@ type Counts struct {
 	Reports uint64
 	Reasons Reasons
 	Holding map[string]uint64 // devices between permit and proof, by the value of the permit rule's label
+	Charged uint64            // assignments that are
 }
 
 // Hold changes the count of devices that hold a permit for a value by n.
@@ -40,6 +41,16 @@ func (c *Counts) Add(wave int, s State, n int64) {
 		c.Waves[wave][s] = uint64(v)
 	} else {
 		delete(c.Waves[wave], s)
+	}
+}
+
+// Charge counts an assignment that was charged, or not, and now is, or is not.
+func (c *Counts) Charge(was, is bool) {
+	switch {
+	case !was && is:
+		c.Charged++
+	case was && !is:
+		c.Charged--
 	}
 }
 
@@ -73,7 +84,7 @@ func (c Counts) Clone() Counts {
 	for i := range c.Waves {
 		w[i] = maps.Clone(c.Waves[i])
 	}
-	return Counts{Waves: w, Reports: c.Reports, Reasons: maps.Clone(c.Reasons), Holding: maps.Clone(c.Holding)}
+	return Counts{Waves: w, Reports: c.Reports, Charged: c.Charged, Reasons: maps.Clone(c.Reasons), Holding: maps.Clone(c.Holding)}
 }
 
 var (

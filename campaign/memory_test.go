@@ -32,6 +32,8 @@ type memory struct {
 	campaigns   map[ident.Campaign]campaign.Campaign
 	assignments map[key]campaign.Assignment
 	audits      []campaign.AuditEntry
+	quota       campaign.Quota
+	ledger      []campaign.LedgerEntry
 	fail        error // what every read answers, if set
 	writes      int
 }
@@ -154,6 +156,7 @@ func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, erro
 		if k.c == c {
 			n.Add(a.Wave, a.State, 1)
 			n.Reports += a.Reports
+			n.Charge(false, a.Charged)
 			n.AddReason(a.State, a.Reason, 1)
 			if value, ok := a.Holds(); ok {
 				n.Hold(value, 1)

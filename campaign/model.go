@@ -202,6 +202,7 @@ type Assignment struct {
 	Boot      uint64    // from the newest report or hello that gave one
 	Bytes     uint64    // of the payload, as reported
 	Reports   uint64    // recorded, duplicates and stale ones included
+	Charged   bool      // the device said a word about an offer: it counts as an update of the quota
 	Updated   time.Time
 	Path      []PathStep // at most MaxPath; when full, the second half rolls
 }
@@ -303,6 +304,7 @@ type Campaign struct {
 	StoppedAt   time.Time
 	ArchivedBy  string // "" if its age did it
 	ArchivedAt  time.Time
+	Reserved    uint64   // updates of the quota, until it has stopped
 	Abandoned   int      // devices that a stop could not withdraw from
 	First       []uint64 // orders of the first wave beyond its bound, sorted
 	Agreement

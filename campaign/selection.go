@@ -23,6 +23,12 @@ func (e *engine) starting(check Checker) error {
 		if err != nil || !done {
 			return err
 		}
+		switch refused, err := e.reserve(); {
+		case err != nil:
+			return err
+		case refused != "":
+			return e.c.end(e.now, Refused, refused)
+		}
 		e.c.Cursor, e.c.ActiveAt = ident.Device{}, e.now
 		return e.c.enter(Active, Publishing)
 	}

@@ -87,6 +87,10 @@ type Reader interface {
 	Audits(t ident.Tenant, after uint64, limit int) ([]AuditEntry, error)
 	// CampaignAudits lists those about one campaign.
 	CampaignAudits(t ident.Tenant, c ident.Campaign, after uint64, limit int) ([]AuditEntry, error)
+	// Quota returns the zero value, which limits nothing, where none was put.
+	Quota(ident.Tenant) (Quota, error)
+	// Ledger lists the entries of the quota's ledger by number.
+	Ledger(t ident.Tenant, after uint64, limit int) ([]LedgerEntry, error)
 	// Reply finds the stored reply to a principal's command; ErrNotFound also when it has expired at now.
 	Reply(t ident.Tenant, n ident.Name, key string, now time.Time) (StoredReply, error)
 }
@@ -113,6 +117,9 @@ type Tx interface {
 	DeleteCampaign(ident.Tenant, ident.Campaign) error
 	// PutAudit appends: the number must be the one after the head's, and no entry is ever replaced.
 	PutAudit(ident.Tenant, AuditEntry) error
+	PutQuota(ident.Tenant, Quota) error
+	// PutLedger appends: no entry is ever replaced.
+	PutLedger(ident.Tenant, LedgerEntry) error
 	PutReply(t ident.Tenant, n ident.Name, key string, r StoredReply) error
 	// ExpireReplies deletes at most limit replies of a tenant that have expired at now, and says how many.
 	ExpireReplies(t ident.Tenant, now time.Time, limit int) (int, error)

@@ -145,6 +145,7 @@ func (a Assignment) Apply(e Event, now time.Time, deadlines map[State]time.Durat
 		return a.offered(from, now, deadlines), from != to
 	}
 	a.NextOffer, a.Deadline = time.Time{}, time.Time{}
+	a.Charged = a.Charged || to.Live() || to == Confirmed // offers went their way above
 	if to.Live() {
 		// A device that speaks is not silent: each word gives its state the whole time again.
 		a.Deadline = now.Add(deadline(deadlines, to))

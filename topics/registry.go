@@ -25,6 +25,9 @@ var (
 var Commands = []CommandSpec{
 	{"server", "info", byEveryone, false, "Version, protocol and limits of the server.", None{}, ServerInfo{}},
 	{"server", "check", byReader, false, "Compares the tenant's counts, indexes and devices' topics with its records, part by part.", ServerCheck{}, ServerChecked{}},
+	{"quota", "get", byEveryone, false, "Shows what a tenant may have, and what it has used.", QuotaGet{}, QuotaView{}},
+	{"quota", "set", byAdmin, true, "Changes a tenant's quota.", QuotaSet{}, QuotaView{}},
+	{"quota", "ledger", byEveryone, false, "Lists the changes of a tenant's updates.", QuotaLedger{}, List[LedgerView]{}},
 	{"audit", "list", byEveryone, false, "Lists the audit log of the tenant.", AuditList{}, List[AuditView]{}},
 	{"audit", "verify", byEveryone, false, "Checks the chain of the audit log.", AuditVerify{}, AuditVerified{}},
 	{"tenant", "add", byAdmin, true, "Creates a tenant; again with the same name is not an error.", TenantAdd{}, TenantView{}},

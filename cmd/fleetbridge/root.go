@@ -82,6 +82,7 @@ func newRoot(a *app) *cobra.Command {
 		versionCommand(a), initCommand(a), serveCommand(a), demoCommand(a),
 		tenantCommand(a), credentialCommand(a), trustCommand(a), keyCommand(a), manifestCommand(a), payloadCommand(a),
 		deviceCommand(a), selectorCommand(a), campaignCommand(a), simCommand(a), serverCommand(a), benchCommand(a),
+		deviceCommand(a), selectorCommand(a), campaignCommand(a), simCommand(a), serverCommand(a), quotaCommand(a),
 	)
 	polish(root)
 	a.complete(root)

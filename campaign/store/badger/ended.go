@@ -99,6 +99,7 @@ func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device)
 		n.Hold(value, -1)
 	}
 	n.Reports -= old.Reports
+	n.Charge(old.Charged, false)
 	n.Waves = trimmed(n.Waves)
 	t.ov.delete(k)
 	return t.put(keyOf(tn, kindCounts).last(c.String()), countsRecordOf(n))

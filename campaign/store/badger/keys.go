@@ -33,6 +33,7 @@ const (
 	kindCounts     = 'o' // campaign
 	kindReply      = 'y' // name 0 key
 	kindExpiry     = 'x' // nanos[8] name 0 key: index of the replies
+	kindQuota      = 'q' // see quota.go
 	kindAudit      = 'A' // see audit.go
 )
 

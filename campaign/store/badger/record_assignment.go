@@ -33,6 +33,7 @@ type assignmentRecord struct {
 	Reports   uint64       `cbor:"18,keyasint,omitempty"`
 	Updated   stamp        `cbor:"19,keyasint,omitempty"`
 	Path      []stepRecord `cbor:"20,keyasint,omitempty"`
+	Charged   bool         `cbor:"60,keyasint,omitempty"`
 	Retries   int          `cbor:"40,keyasint,omitempty"`
 	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
 }
@@ -58,6 +59,7 @@ func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
 		Bytes:     a.Bytes,
 		Reports:   a.Reports,
 		Updated:   stampOf(a.Updated),
+		Charged:   a.Charged,
 		Retries:   a.Retries,
 		Permit:    permitRecordOf(a.Permit),
 	}
@@ -89,6 +91,7 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 		Bytes:     r.Bytes,
 		Reports:   r.Reports,
 		Updated:   r.Updated.time(),
+		Charged:   r.Charged,
 		Retries:   r.Retries,
 		Permit:    r.Permit.domain(),
 	}
@@ -114,6 +117,7 @@ type indexedRecord struct {
 	Deadline  stamp        `cbor:"14,keyasint,omitempty"`
 	Reports   uint64       `cbor:"18,keyasint,omitempty"`
 	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
+	Charged   bool         `cbor:"60,keyasint,omitempty"`
 }
 
 // domain leaves out campaign and device, too: who reads it knows them from the key.
@@ -128,6 +132,7 @@ func (r indexedRecord) domain() (campaign.Assignment, error) {
 		Deadline:  r.Deadline.time(),
 		Reports:   r.Reports,
 		Permit:    r.Permit.domain(),
+		Charged:   r.Charged,
 	}, nil
 }
 
@@ -136,6 +141,7 @@ type countsRecord struct {
 	Reports uint64                      `cbor:"2,keyasint,omitempty"`
 	Reasons campaign.Reasons            `cbor:"3,keyasint,omitempty"`
 	Holding map[string]uint64           `cbor:"30,keyasint,omitempty"`
+	Charged uint64                      `cbor:"10,keyasint,omitempty"`
 }
 
 func countsRecordOf(c campaign.Counts) countsRecord { return countsRecord(c) }

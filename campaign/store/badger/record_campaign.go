@@ -145,6 +145,7 @@ type campaignRecord struct {
 	From        fromRecord `cbor:"51,keyasint,omitzero"` // of the selection
 	ArchivedBy  string     `cbor:"61,keyasint,omitempty"`
 	ArchivedAt  stamp      `cbor:"62,keyasint,omitempty"`
+	Reserved    uint64     `cbor:"63,keyasint,omitempty"`
 	agreementRecord
 }
 
@@ -183,6 +184,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		StoppedBy:       c.StoppedBy,
 		ArchivedBy:      c.ArchivedBy,
 		ArchivedAt:      stampOf(c.ArchivedAt),
+		Reserved:        c.Reserved,
 		SelectAt:        stampOf(c.SelectAt),
 		Unjudged:        c.Unjudged,
 		Unjudgeable:     c.Unjudgeable,
@@ -229,6 +231,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		StoppedBy:   r.StoppedBy,
 		ArchivedBy:  r.ArchivedBy,
 		ArchivedAt:  r.ArchivedAt.time(),
+		Reserved:    r.Reserved,
 		SelectAt:    r.SelectAt.time(),
 		Unjudged:    r.Unjudged,
 		Unjudgeable: r.Unjudgeable,

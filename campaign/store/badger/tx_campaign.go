@@ -103,7 +103,7 @@ func (t *tx) move(from, to key) {
 func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campaign.Assignment) error {
 	was, held := old.Holds()
 	is, holds := a.Holds()
-	if there && old.Reason == a.Reason && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports && held == holds && (was == is || !holds) {
+	if there && old.Reason == a.Reason && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports && old.Charged == a.Charged && held == holds && (was == is || !holds) {
 		return nil
 	}
 	n, err := t.Counts(tn, a.Campaign)
@@ -117,6 +117,7 @@ func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campa
 	n.Add(a.Wave, a.State, 1)
 	n.AddReason(a.State, a.Reason, 1)
 	n.Reports += a.Reports - old.Reports
+	n.Charge(old.Charged, a.Charged)
 	if there && held {
 		n.Hold(was, -1)
 	}

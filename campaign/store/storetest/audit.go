@@ -156,6 +156,7 @@ func countsOf(as []campaign.Assignment) (n campaign.Counts) {
 	for _, a := range as {
 		n.Add(a.Wave, a.State, 1)
 		n.Reports += a.Reports
+		n.Charge(false, a.Charged)
 		n.AddReason(a.State, a.Reason, 1)
 		if value, ok := a.Holds(); ok {
 			n.Hold(value, 1)

@@ -92,6 +92,7 @@ func drawAssignment(t *rapid.T) campaign.Assignment {
 		Waiting:   rapid.Bool().Draw(t, "waiting"),
 		NextOffer: someTime("next offer"),
 		Deadline:  someTime("deadline"),
+		Charged:   rapid.Bool().Draw(t, "charged"),
 		Reports:   rapid.Uint64Range(0, 9).Draw(t, "reports"),
 		Permit: campaign.Permit{
 			State: rapid.SampledFrom([]campaign.PermitState{"", campaign.PermitWaiting, campaign.PermitGranted}).Draw(t, "permit"),

@@ -85,6 +85,7 @@ func testRecords(t *testing.T, open Open) {
 	t.Run("ended campaigns", func(t *testing.T) { testStopped(t, open) })
 	t.Run("deleted assignments", func(t *testing.T) { testDeleteAssignments(t, open) })
 	t.Run("continuous", func(t *testing.T) { testContinuous(t, open) })
+	t.Run("quota", func(t *testing.T) { testQuota(t, open) })
 	t.Run("refused", func(t *testing.T) { testRefused(t, open) })
 }
 
