@@ -81,8 +81,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		versionCommand(a), initCommand(a), serveCommand(a), demoCommand(a),
 		tenantCommand(a), credentialCommand(a), trustCommand(a), keyCommand(a), manifestCommand(a), payloadCommand(a),
-		deviceCommand(a), selectorCommand(a), campaignCommand(a), simCommand(a), serverCommand(a), benchCommand(a),
-		deviceCommand(a), selectorCommand(a), campaignCommand(a), simCommand(a), serverCommand(a), quotaCommand(a),
+		deviceCommand(a), selectorCommand(a), campaignCommand(a), simCommand(a), serverCommand(a), quotaCommand(a), benchCommand(a),
 	)
 	polish(root)
 	a.complete(root)
