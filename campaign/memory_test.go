@@ -326,8 +326,10 @@ type world struct {
 	check campaign.Checker
 	slice int
 	woken map[ident.Campaign]bool // campaigns that results named
-	lose  func() loss             // what a crash takes from the next step; nil: nothing ever
-	lost  loss                    // what it took from the last one
+	// mirror, if there is one, does each committed step elsewhere too.
+	mirror func(step func(campaign.Tx) (campaign.Result, error), res campaign.Result)
+	lose   func() loss // what a crash takes from the next step; nil: nothing ever
+	lost   loss        // what it took from the last one
 }
 
 // loss is what a crash takes.
@@ -364,6 +366,9 @@ func (w *world) update(step func(campaign.Tx) (campaign.Result, error)) campaign
 	}
 	if w.lost != nothing {
 		return campaign.Result{}
+	}
+	if w.mirror != nil {
+		w.mirror(step, res)
 	}
 	for _, c := range res.Campaigns {
 		w.woken[c] = true

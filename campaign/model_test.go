@@ -26,6 +26,7 @@ type model struct {
 	last      map[key]campaign.Assignment
 	ended     map[ident.Campaign]campaign.Campaign
 	totals    map[ident.Campaign]uint64
+	stays     bool // no device leaves the registry
 }
 
 // held says whether nobody may be offered anything by c since its last command.
@@ -139,7 +140,7 @@ func (m *model) act() {
 	case "next":
 		m.someRelease()
 	case "registry":
-		if _, there := m.m.devices[device(d)]; there && rapid.Bool().Draw(rt, "remove") {
+		if _, there := m.m.devices[device(d)]; there && !m.stays && rapid.Bool().Draw(rt, "remove") {
 			delete(m.m.devices, device(d))
 		} else {
 			m.register(d)

@@ -29,7 +29,7 @@ var law = map[string]rule{
 	"link/linktest": {imports: []string{"link", "topics", "ident"}},
 	"campaign": {
 		imports: []string{"ident", "firmware", "firmware/suit", "firmware/cose", "campaign/selector"},
-		tests:   []string{"campaign/store/badger"},
+		tests:   []string{"campaign/store/badger", "campaign/store/storetest"},
 		pure:    true,
 	},
 	"campaign/selector": {imports: []string{"ident"}, pure: true},
