@@ -80,16 +80,24 @@ func (v *victim) kill() {
 
 func (v *victim) dial() *client.Client {
 	v.t.Helper()
-	c, err := config.ReadContext(filepath.Join(v.home, "operator.toml"))
+	cl, err := v.tryDial()
 	if err != nil {
 		v.t.Fatal(err)
+	}
+	return cl
+}
+
+func (v *victim) tryDial() (*client.Client, error) {
+	c, err := config.ReadContext(filepath.Join(v.home, "operator.toml"))
+	if err != nil {
+		return nil, err
 	}
 	cl, err := client.Dial(v.t.Context(), client.Context{Server: c.Server, User: c.User, Token: string(c.Token), Timeout: time.Minute})
 	if err != nil {
-		v.t.Fatal(err)
+		return nil, err
 	}
 	v.t.Cleanup(cl.Close)
-	return cl
+	return cl, nil
 }
 
 // TestKilledAtAnyMoment kills the server twenty times while a fleet of 300 is being updated. After each start the

@@ -21,6 +21,7 @@ import (
 	"fleetbridge/campaign/store/storetest"
 	"fleetbridge/firmware"
 	"fleetbridge/ident"
+	"fleetbridge/internal/client"
 	"fleetbridge/simulator"
 	"fleetbridge/topics"
 )
@@ -76,6 +77,21 @@ func doom(t *testing.T, place, log string) *doomed {
 	go d.watch(place)
 	t.Cleanup(d.end)
 	return d
+}
+
+// insist dials until the server is there, which may die once while we do.
+func (d *doomed) insist() *client.Client {
+	d.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		cl, err := d.tryDial()
+		if err == nil {
+			return cl
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func (d *doomed) launch(env ...string) error {
@@ -164,9 +180,6 @@ var storyMix = simulator.Mix{simulator.PowerLoss: 12, simulator.BadFlash: 10, si
 // tell runs the story on a server that ends itself at place. struck says whether it did.
 func tell(t *testing.T, place, log string) (_ tale, struck bool) {
 	s := &story{t: t, d: doom(t, place, log), log: log}
-	if err := awaitListener(s.d.addr, 30*time.Second); err != nil {
-		t.Fatal(err)
-	}
 	s.set()
 	off := powerOn(t, s.fleet)
 	defer off()
@@ -190,7 +203,7 @@ func tell(t *testing.T, place, log string) (_ tale, struck bool) {
 // set makes keys, payload, manifest, credentials and devices.
 func (s *story) set() {
 	ctx := s.t.Context()
-	s.setup = &fleetSetup{cl: s.d.dial(), name: "story", devices: 14, seed: storySeed, mix: storyMix, size: 24 << 10}
+	s.setup = &fleetSetup{cl: s.d.insist(), name: "story", devices: 14, seed: storySeed, mix: storyMix, size: 24 << 10}
 	if err := s.setup.publish(ctx); err != nil {
 		s.t.Fatal(err)
 	}
