@@ -206,7 +206,9 @@ func (s *fleetSetup) fill(ctx context.Context, store campaign.Store, devices int
 }
 
 func (a *app) printBench(r benchResult) error {
-	sec := func(v float64) string { return time.Duration(v * float64(time.Second)).Round(100 * time.Microsecond).String() }
+	sec := func(v float64) string {
+		return time.Duration(v * float64(time.Second)).Round(100 * time.Microsecond).String()
+	}
 	return a.printOne(r, row{"devices", strconv.Itoa(r.Devices)}, row{"cpus", strconv.Itoa(r.CPUs)}, row{"fill", sec(r.Fill)},
 		row{"plan", sec(r.Plan)}, row{"start", sec(r.Start)},
 		row{"offers", fmt.Sprintf("%d in %s", r.Offers, sec(r.OffersFor))},
