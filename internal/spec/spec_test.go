@@ -33,7 +33,8 @@ type campaign struct {
 	Tags   []string `json:"tags"`
 	Manual bool     `json:"manual"`
 	Policy policy   `json:"policy"`
-	secret string   //nolint:unused // it must not be reachable
+	//lint:ignore U1000 it must not be reachable
+	secret string
 }
 
 const asTOML = `# spring
