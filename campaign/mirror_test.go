@@ -3,6 +3,7 @@ package campaign_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -17,6 +18,9 @@ import (
 // TestModelOnTheStore runs histories of the model on the real store as well, step by step: it must give the same results,
 // and its counts, which it keeps with each commit, must equal a scan.
 func TestModelOnTheStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a store for every history takes a minute under the race detector")
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		m := newModel(rt)
 		m.lose, m.stays = nil, true // what a crash loses is about the engine; a device that goes leaves the store's registry by no step
@@ -82,6 +86,9 @@ func (m *model) compare(store campaign.Store) {
 			if err != nil {
 				return err
 			}
+			// A reason that counted once stays with 0 in the store.
+			maps.DeleteFunc(have.Reasons, func(_ string, n uint64) bool { return n == 0 })
+			maps.DeleteFunc(want.Reasons, func(_ string, n uint64) bool { return n == 0 })
 			if diff := gocmp.Diff(want, have, cmpopts.EquateEmpty()); diff != "" {
 				m.rt.Fatalf("counts of %s (-model +store):\n%s", c, diff)
 			}
