@@ -147,7 +147,7 @@ func (p *play) group(ctx context.Context, g scenario.Group) (*simulator.Fleet, e
 	}
 	install, reboot, slow := g.Timing()
 	return simulator.New(simulator.Config{
-		Server: p.server, Devices: ids, Seed: s.seed, Faults: s.mix, PahoEvery: 10,
+		Server: p.server, TLS: p.cl.TLS(), Devices: ids, Seed: s.seed, Faults: s.mix, PahoEvery: 10,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
 		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: s.manifest.Version},
 		Timing: simulator.Timing{Install: install, Reboot: reboot, SlowRate: slow, BackoffMax: 2 * time.Second},

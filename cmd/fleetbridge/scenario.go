@@ -164,7 +164,7 @@ func (s *fleetSetup) register(ctx context.Context, d ident.Device) error {
 // fleet makes the devices, switched off.
 func (s *fleetSetup) fleet(server string, devices []simulator.Identity) (*simulator.Fleet, error) {
 	return simulator.New(simulator.Config{
-		Server: server, Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho, Permits: s.permits,
+		Server: server, TLS: s.cl.TLS(), Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho, Permits: s.permits,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
 		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: simVersion},
 	})

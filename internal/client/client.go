@@ -86,6 +86,14 @@ func Dial(ctx context.Context, c Context) (*Client, error) {
 	return cl, nil
 }
 
+// TLS is how the client's connection is secured, for others that connect to the same server; nil: not at all.
+func (c *Client) TLS() *tls.Config {
+	if c.target.tls == nil {
+		return nil
+	}
+	return c.target.tls.Clone()
+}
+
 // Tenant is the tenant of the credential.
 func (c *Client) Tenant() ident.Tenant { return c.tenant }
 
