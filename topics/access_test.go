@@ -27,7 +27,7 @@ var columns = []topics.Principal{
 	principal("acme", topics.RoleDevice, "d1"),
 	principal("acme", topics.RoleOperator, "op"),
 	principal("acme", topics.RoleViewer, "eve"),
-	principal("system", topics.RoleAdmin, "root"),
+	principal("system", topics.RoleAdmin, "chief"),
 }
 
 // names are concrete topics of every channel: own and other device, client and tenant.
@@ -47,8 +47,8 @@ func names() []string {
 		"fleet/v1/acme/device/d1/chunk/t1/error",
 		"fleet/v1/acme/command/campaign/get", "fleet/v1/acme/command/credential/list", "fleet/v1/acme/command/no/such",
 		"fleet/v1/system/command/tenant/add",
-		"fleet/v1/acme/reply/op/x", "fleet/v1/acme/reply/eve", "fleet/v1/acme/reply/root", "fleet/v1/acme/reply/d1",
-		"fleet/v1/system/reply/root", "fleet/v1/system/reply/root/x",
+		"fleet/v1/acme/reply/op/x", "fleet/v1/acme/reply/eve", "fleet/v1/acme/reply/chief", "fleet/v1/acme/reply/d1",
+		"fleet/v1/system/reply/chief", "fleet/v1/system/reply/chief/x",
 		"fleet/v1/acme/device/D1/hello", "fleet/v1/ACME/device/d1/hello", "fleet/v1/acme/device/d1/", "$SYS/broker/version",
 	)
 }
@@ -66,7 +66,7 @@ var filters = []string{
 	"fleet/v1/acme/command/#", "fleet/v1/acme/campaign/+/progress", "fleet/v1/acme/campaign/#",
 	"fleet/v1/acme/reply/#", "fleet/v1/acme/reply/+", "fleet/v1/acme/reply/op", "fleet/v1/acme/reply/op/#",
 	"fleet/v1/acme/reply/op/+", "fleet/v1/acme/reply/eve/#", "fleet/v1/acme/reply/d1",
-	"fleet/v1/system/reply/root", "fleet/v1/system/reply/root/#", "fleet/v1/system/reply/other/#", "fleet/v1/system/command/#",
+	"fleet/v1/system/reply/chief", "fleet/v1/system/reply/chief/#", "fleet/v1/system/reply/other/#", "fleet/v1/system/command/#",
 	"$share/g/fleet/v1/acme/#", "$SHARE/g/fleet/v1/acme/#", "$ShArE/g/fleet/v1/evil/#", "$share/g/#", "$SHARE/g/#",
 	"$share/g/$share/g/fleet/v1/acme/#", "$share/g/fleet/v1/acme/device/d1/manifest", "$share/g/fleet/v1/acme/reply/op",
 	"$share/g/fleet/v1/acme/reply/eve", "$share/+/fleet/v1/acme/#", "$share//fleet/v1/acme/#", "$share/g", "$share/g/",
@@ -182,10 +182,10 @@ func TestNobodyIsDenied(t *testing.T) {
 		{Tenant: acme, Role: topics.RoleDevice},
 		{Role: topics.RoleDevice, Name: must(ident.ParseName("d1"))},
 		principal("acme", "", "op"),
-		principal("acme", "root", "op"),
+		principal("acme", "chief", "op"),
 		principal("acme", "Operator", "op"),
 		principal("acme", topics.RoleAdmin, "op"),
-		principal("system", topics.RoleOperator, "root"),
+		principal("system", topics.RoleOperator, "chief"),
 		principal("system", topics.RoleDevice, "d1"),
 	} {
 		all := append(names(), "fleet/v1//device//hello", "fleet/v1/acme/device//hello", "fleet/v1//device/d1/hello")
