@@ -23,14 +23,7 @@ race: ## the tests under the race detector (needs a C compiler), without the lon
 	$(GO) test -race -short ./...
 
 fuzz: ## each fuzzer for FUZZTIME
-	@set -e; n=0; \
-	for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
-		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
-			echo "fuzz $$name in $$(dirname $$file)"; n=$$((n+1)); \
-			$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file); \
-		done; \
-	done; \
-	test $$n -gt 0 || { echo "no fuzzer found"; exit 1; }
+	scripts/fuzz $(FUZZTIME)
 
 lint: ## gofmt, go mod tidy, go vet, staticcheck (its version is pinned in tools/go.mod)
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
