@@ -107,7 +107,7 @@ func readChunk(file io.ReaderAt, buf []byte, off, chunk, size int64) ([]byte, er
 	return buf[:n:n], nil
 }
 
-// assignedSize returns the size of a payload that a live assignment of the device names. Nothing else is served.
+// assignedSize returns the size of a payload that the manifest of a live assignment of the device fetches. Nothing else is served.
 func (b *Bridge) assignedSize(ctx context.Context, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
 	size := int64(-1)
 	err := b.o.Store.View(ctx, func(r campaign.Reader) error {
@@ -120,8 +120,8 @@ func (b *Bridge) assignedSize(ctx context.Context, t ident.Tenant, d ident.Devic
 			if err != nil {
 				return fmt.Errorf("read manifest %s: %w", l.Manifest, err)
 			}
-			if m.Payload == payload {
-				size = m.Size
+			if f, ok := m.Fetch(payload); ok {
+				size = f.Size
 				return nil
 			}
 		}

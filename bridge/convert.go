@@ -124,7 +124,7 @@ func deadlinesOf(d topics.Deadlines) map[campaign.State]time.Duration {
 
 func campaignView(c campaign.Campaign, n campaign.Counts, now time.Time) topics.CampaignView {
 	return topics.CampaignView{
-		Campaign: c.ID, Description: c.Description, Manifest: c.Manifest, Payload: c.Payload, Size: c.Size,
+		Campaign: c.ID, Description: c.Description, Manifest: c.Manifest, Payload: c.Image, Size: c.Size,
 		Selection: selectionView(c), Policy: policyView(c.Policy),
 		State: string(c.Phase), Step: string(c.Step), Outcome: string(c.Outcome), Reason: c.Reason,
 		Revision: c.Revision, CreatedBy: c.CreatedBy, Created: c.Created, Started: c.Started, Active: c.ActiveAt,
@@ -181,7 +181,7 @@ func deviceView(d campaign.Device, w campaign.Work, connected bool) topics.Devic
 		v.Live = append(v.Live, topics.LiveView{Campaign: l.Campaign, Manifest: l.Manifest, Component: l.Component})
 	}
 	for _, f := range w.Failures {
-		v.Failures = append(v.Failures, topics.FailureView{Payload: f.Payload, Count: f.Count, Last: f.Last})
+		v.Failures = append(v.Failures, topics.FailureView{Payload: f.Image, Count: f.Count, Last: f.Last})
 	}
 	return v
 }
@@ -189,7 +189,10 @@ func deviceView(d campaign.Device, w campaign.Work, connected bool) topics.Devic
 func manifestView(m firmware.Manifest) topics.ManifestView {
 	v := topics.ManifestView{
 		Digest: m.Digest, Sequence: m.Sequence, Vendor: m.Vendor, Class: m.Class, Component: m.Component,
-		Payload: m.Payload, Size: m.Size, URI: m.URI, Version: m.Version, Created: m.Created,
+		Payload: m.Image, Size: m.Size, URI: m.URI(), Version: m.Version, Created: m.Created,
+	}
+	for _, f := range m.Fetches {
+		v.Fetches = append(v.Fetches, topics.FetchView{Role: string(f.Role), Digest: f.Digest, Size: f.Size, URI: f.URI, Precursor: f.Precursor})
 	}
 	for _, k := range m.Keys {
 		v.Keys = append(v.Keys, fmt.Sprintf("%s (%s)", k.Key, k.Alg))

@@ -191,19 +191,29 @@ func (b *Bridge) checker(t ident.Tenant, now time.Time) campaign.Checker {
 		if _, err := firmware.Verify(m.Envelope, anchors, now); err != nil {
 			return err
 		}
-		return b.checkPayload(r, t, m)
+		return b.checkPayloads(r, t, m)
 	}
 }
 
-// checkPayload checks that a payload which the manifest takes from us is there, with the digest and size that were
-// signed. A payload elsewhere (an https URI) is its author's care.
-func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, m firmware.Manifest) error {
-	d, ours := firmware.PayloadOf(m.URI)
+// checkPayloads checks that the payloads which a device would take from us are there.
+func (b *Bridge) checkPayloads(r campaign.Reader, t ident.Tenant, m firmware.Manifest) error {
+	for _, f := range m.Fetches {
+		if err := b.checkPayload(r, t, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPayload checks that a payload which f takes from us is there, with the digest and size that were signed. A payload
+// elsewhere (an https URI) is its author's care.
+func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, f firmware.Fetch) error {
+	d, ours := firmware.PayloadOf(f.URI)
 	if !ours {
 		return nil
 	}
-	if d != m.Payload {
-		return fmt.Errorf("payload URI %q names other bytes than the manifest's digest: %w", m.URI, firmware.ErrUnsupported)
+	if d != f.Digest {
+		return fmt.Errorf("payload URI %q names other bytes than the manifest's digest: %w", f.URI, firmware.ErrUnsupported)
 	}
 	p, err := r.Payload(t, d)
 	if errors.Is(err, campaign.ErrNotFound) {
@@ -215,8 +225,8 @@ func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, m firmware.Mani
 	if p.Created.IsZero() { // its upload was begun and not committed
 		return fmt.Errorf("payload %s: %w", d, firmware.ErrNoPayload)
 	}
-	if p.Size != m.Size {
-		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, m.Size, firmware.ErrDigestMismatch)
+	if p.Size != f.Size {
+		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, f.Size, firmware.ErrDigestMismatch)
 	}
 	switch _, err := b.o.Catalogue.Size(t, d); {
 	case errors.Is(err, firmware.ErrNoPayload):

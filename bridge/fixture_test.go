@@ -379,7 +379,7 @@ func (f *fixture) upload(p topics.Principal, data []byte) ident.Digest {
 // envelope signs a manifest for a payload.
 func (f *fixture) envelope(d ident.Digest, size int, sequence uint64) []byte {
 	f.t.Helper()
-	unsigned, err := firmware.Create(firmware.Spec{Vendor: vendor, Class: class, Sequence: sequence, Payload: d, Size: int64(size), Version: "1.1"})
+	unsigned, err := firmware.Create(firmware.Spec{Vendor: vendor, Class: class, Sequence: sequence, Image: d, Size: int64(size), Version: "1.1"})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func TestRetryTakesUpWhatFailed(t *testing.T) {
 	w.run(c)
 	w.report("a", m, "failed", because("flash-error"))
 	w.report("b", m, "rejected")
-	w.report("c", m, "installed", holding(m.Payload))
+	w.report("c", m, "installed", holding(m.Image))
 	w.now = w.now.Add(2 * time.Hour)
 	w.run(c)
 	w.wantEnd(c, campaign.Expired)

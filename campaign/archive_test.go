@@ -108,7 +108,7 @@ func TestRetention(t *testing.T) {
 	m := w.manifest("v2")
 	w.register("a")
 	w.m.devices[device("a")] = campaign.Device{ID: device("a"), Vendor: vendor, Class: class,
-		Installed: []campaign.Image{{Component: component, Digest: m.Payload}}}
+		Installed: []campaign.Image{{Component: component, Digest: m.Image}}}
 	var cs []ident.Campaign
 	for _, id := range []string{"c1", "c2", "c3"} {
 		c := w.create(id, m, policy())

@@ -34,7 +34,7 @@ func audited(t *testing.T) *world {
 	c := campaignAnd{w.create("c", m, policy(func(p *campaign.Policy) { p.Waves = []campaign.Wave{{Count: 1}, {Percent: 100}} })), m}
 	for range 2 {
 		w.run(c.c)
-		w.answer(c, "installed", holding(m.Payload))
+		w.answer(c, "installed", holding(m.Image))
 	}
 	w.run(c.c)
 	w.wantEnd(c.c, campaign.Succeeded)

@@ -58,7 +58,7 @@ func TestWavesOpenOneAfterTheOther(t *testing.T) {
 	})), m}
 	for _, want := range []int{5, 20, 75} {
 		w.run(c.c)
-		if have := w.answer(c, "installed", holding(m.Payload)); have != want {
+		if have := w.answer(c, "installed", holding(m.Image)); have != want {
 			t.Fatalf("wave of %d devices, want %d", have, want)
 		}
 	}
@@ -85,7 +85,7 @@ func TestGateStopsTheCampaign(t *testing.T) {
 	list := w.inState(c.c, campaign.Offered)
 	for i, d := range list {
 		if i < 7 {
-			w.report(d, m, "installed", holding(m.Payload))
+			w.report(d, m, "installed", holding(m.Image))
 		} else {
 			w.report(d, m, "failed")
 		}
@@ -109,7 +109,7 @@ func TestFailureThresholdStopsBeforeTheNextOffer(t *testing.T) {
 	})), m}
 	w.run(c.c)
 	for i, d := range w.inState(c.c, campaign.Offered) {
-		word, change := "installed", holding(m.Payload)
+		word, change := "installed", holding(m.Image)
 		if i < 2 {
 			word = "failed"
 		}
@@ -139,7 +139,7 @@ func TestInFlightIsNeverPassed(t *testing.T) {
 		if n := len(w.inState(c.c, campaign.Offered)); n > 10 {
 			t.Fatalf("%d live at once", n)
 		}
-		w.answer(c, "installed", holding(m.Payload))
+		w.answer(c, "installed", holding(m.Image))
 	}
 	if rounds != 6 {
 		t.Errorf("took %d rounds, want 5 of 10 devices and the end", rounds)
@@ -182,7 +182,7 @@ func TestSelection(t *testing.T) {
 					change(&d)
 					w.m.devices[d.ID] = d
 				}
-				w.hello("has-it", m.Payload, 1)
+				w.hello("has-it", m.Image, 1)
 				c := campaignID("c")
 				w.update(func(tx campaign.Tx) (campaign.Result, error) {
 					_, err := campaign.Create(tx, w.now, acme, campaign.Spec{ID: c, Manifest: m.Digest, Selection: tt.sel, Policy: policy()})
@@ -222,7 +222,7 @@ func TestEveryDeviceSkippedIsSuccess(t *testing.T) {
 	w := newWorld(t)
 	m := w.manifest("v2")
 	w.register("d")
-	w.hello("d", m.Payload, 1)
+	w.hello("d", m.Image, 1)
 	c := w.create("c", m, policy())
 	w.run(c)
 	w.wantEnd(c, campaign.Succeeded)

@@ -20,7 +20,7 @@ func BenchmarkFetch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	m := firmware.Manifest{Digest: ident.SumDigest([]byte("m")), Payload: ident.SumDigest([]byte("p")), Vendor: vendor, Class: class, Component: component}
+	m := firmware.Manifest{Digest: ident.SumDigest([]byte("m")), Image: ident.SumDigest([]byte("p")), Vendor: vendor, Class: class, Component: component}
 	for i := 0; i < devices; i += page {
 		err := s.Update(b.Context(), func(tx campaign.Tx) error {
 			for n := i; n < i+page; n++ {
@@ -39,7 +39,7 @@ func BenchmarkFetch(b *testing.B) {
 	}
 	for name, filter := range map[string]string{"class": "", "filter": `version < semver("2.5.0")`, "label": `labels.ring == "3"`} {
 		b.Run(name, func(b *testing.B) {
-			c := campaign.Campaign{ID: campaignID(name), Manifest: m.Digest, Payload: m.Payload, Vendor: vendor, Class: class, Component: component,
+			c := campaign.Campaign{ID: campaignID(name), Manifest: m.Digest, Image: m.Image, Vendor: vendor, Class: class, Component: component,
 				Selection: campaign.Selection{Filter: filter}, Policy: policy(), Phase: campaign.Starting, Step: campaign.DeviceFetch, Revision: 1}
 			if err := s.Update(b.Context(), func(tx campaign.Tx) error { return tx.PutCampaign(acme, c) }); err != nil {
 				b.Fatal(err)

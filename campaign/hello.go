@@ -115,7 +115,7 @@ func (k *desk) greet(w *hands, old Device, h Hello) error {
 		}
 		img, known := image(h.Installed, l.Component)
 		known = known && h.Seq > a.Seq // a report may have overtaken this hello
-		reached[l.Component] = a.State == Confirmed || a.State == Reverted || known && img.Digest == a.Payload
+		reached[l.Component] = a.State == Confirmed || a.State == Reverted || known && img.Digest == a.Image
 		if err := k.greetOne(w, c, a, old, h, img, known); err != nil {
 			return err
 		}
@@ -126,9 +126,9 @@ func (k *desk) greet(w *hands, old Device, h Hello) error {
 func (k *desk) greetOne(w *hands, c Campaign, a Assignment, old Device, h Hello, img Image, known bool) error {
 	e := Event{}
 	switch was, saw := image(old.Installed, a.Component); {
-	case known && img.Digest == a.Payload:
+	case known && img.Digest == a.Image:
 		e = Event{Trigger: HeldBefore, Reason: ReasonAlreadyInstalled}
-		if a.State != Offered || saw && was.Digest != a.Payload {
+		if a.State != Offered || saw && was.Digest != a.Image {
 			e = Event{Trigger: Proven, Reason: provenReason(a)}
 		}
 	case known && a.State == Rebooting && a.Boot != 0 && h.Boot > a.Boot:

@@ -42,7 +42,7 @@ func TestHelloRegistersAndUpdatesADevice(t *testing.T) {
 func TestHelloWithThePayloadInOffered(t *testing.T) {
 	t.Run("seen with another image before: the update was done", func(t *testing.T) {
 		w, d, c := offered(t)
-		w.hello(d, c.m.Payload, 2)
+		w.hello(d, c.m.Image, 2)
 		w.want(c.c, d, campaign.Confirmed)
 	})
 	t.Run("nothing was known: it had it all along", func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestHelloWithThePayloadInOffered(t *testing.T) {
 		c := w.create("c", m, policy())
 		w.run(c)
 		w.want(c, "d", campaign.Offered)
-		w.hello("d", m.Payload, 1)
+		w.hello("d", m.Image, 1)
 		w.want(c, "d", campaign.Skipped)
 		if _, shown := w.topic[device("d")]; shown {
 			t.Error("the topic still shows a manifest")
@@ -111,7 +111,7 @@ func TestSilentDeviceComesBack(t *testing.T) {
 	})
 	t.Run("with proof", func(t *testing.T) {
 		w, c := open(t)
-		w.hello("d", c.m.Payload, 2)
+		w.hello("d", c.m.Image, 2)
 		w.want(c.c, "d", campaign.Confirmed)
 	})
 	t.Run("with a word while another campaign has its slot", func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestSilentDeviceThatDidItAnyway(t *testing.T) {
 	w.hello("d", [32]byte{}, 1)
 	w.want(c, "d", campaign.Pending)
 	d := w.m.devices[device("d")]
-	d.Installed = []campaign.Image{{Component: component, Digest: m.Payload}}
+	d.Installed = []campaign.Image{{Component: component, Digest: m.Image}}
 	w.m.devices[d.ID] = d
 	w.run(c)
 	w.want(c, "d", campaign.Confirmed)

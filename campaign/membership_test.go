@@ -45,7 +45,7 @@ func TestContinuousJoins(t *testing.T) {
 	w.sayHello("new", campaign.Hello{Seq: 1, Vendor: vendor, Class: class, Facts: map[string]string{"ring": "a"}})
 	w.sayHello("alien", campaign.Hello{Seq: 1, Vendor: vendor, Class: vendor, Facts: map[string]string{"ring": "a"}})
 	w.sayHello("has-it", campaign.Hello{Seq: 1, Vendor: vendor, Class: class, Facts: map[string]string{"ring": "a"},
-		Installed: []campaign.Image{{Component: component, Digest: m.Payload}}})
+		Installed: []campaign.Image{{Component: component, Digest: m.Image}}})
 	if !w.woken[c] {
 		t.Error("nobody looks at the campaign that was joined")
 	}
@@ -73,7 +73,7 @@ func TestContinuousEnds(t *testing.T) {
 	w.run(c)
 	w.hello("d", factory, 1)
 	w.run(c)
-	w.report("d", m, "installed", holding(m.Payload))
+	w.report("d", m, "installed", holding(m.Image))
 	w.run(c)
 	w.want(c, "d", campaign.Confirmed)
 	if have := w.campaign(c); have.Phase != campaign.Active {
@@ -89,7 +89,7 @@ func TestContinuousEnds(t *testing.T) {
 		t.Error("a device joined a campaign that stops")
 	}
 	w.run(c)
-	w.report("late", m, "installed", holding(m.Payload))
+	w.report("late", m, "installed", holding(m.Image))
 	w.now = w.now.Add(time.Hour)
 	w.run(c)
 	w.wantEnd(c, campaign.Succeeded)

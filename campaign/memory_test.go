@@ -387,7 +387,7 @@ func (w *world) update(step func(campaign.Tx) (campaign.Result, error)) campaign
 var equate = cmpopts.EquateComparable(ident.Device{}, ident.Campaign{})
 
 func (w *world) manifest(name string) firmware.Manifest {
-	m := firmware.Manifest{Digest: ident.SumDigest([]byte("manifest " + name)), Payload: ident.SumDigest([]byte(name)),
+	m := firmware.Manifest{Digest: ident.SumDigest([]byte("manifest " + name)), Image: ident.SumDigest([]byte(name)),
 		Vendor: vendor, Class: class, Component: component, Size: 1000, Sequence: 7}
 	w.m.manifests[m.Digest] = m
 	return m

@@ -186,7 +186,7 @@ type Assignment struct {
 	Device    ident.Device
 	Manifest  ident.Digest
 	Component string
-	Payload   ident.Digest // the installed digest that proves the update
+	Image     ident.Digest // the installed digest that proves the update
 	Wave      int          // from 0
 	Order     uint64       // keyed hash: place within the wave
 	State     State
@@ -278,8 +278,8 @@ type Campaign struct {
 	Vendor      uuid.UUID
 	Class       uuid.UUID
 	Component   string
-	Payload     ident.Digest
-	Size        int64
+	Image       ident.Digest
+	Size        int64 // bytes that a device downloads, at most
 	Selection   Selection
 	Policy      Policy
 	Phase       Phase

@@ -127,7 +127,7 @@ func (m *model) act() {
 		for _, l := range m.m.works[device(d)].Live {
 			i := slices.IndexFunc(m.manifests, func(man firmware.Manifest) bool { return man.Digest == l.Manifest })
 			m.report(d, m.manifests[i], "installed", func(r *campaign.Report) {
-				r.Installed = []campaign.Image{{Component: l.Component, Digest: m.manifests[i].Payload}}
+				r.Installed = []campaign.Image{{Component: l.Component, Digest: m.manifests[i].Image}}
 			})
 			m.restart()
 		}
@@ -139,7 +139,7 @@ func (m *model) act() {
 			})
 		}
 	case "hello":
-		digests := []ident.Digest{factory, {}, m.manifests[0].Payload, m.manifests[1].Payload}
+		digests := []ident.Digest{factory, {}, m.manifests[0].Image, m.manifests[1].Image}
 		m.hello(d, rapid.SampledFrom(digests).Draw(rt, "image"), rapid.Uint64Range(0, 9).Draw(rt, "boot"))
 	case "time":
 		m.pass()
@@ -196,7 +196,7 @@ func (m *model) someReport(d string) {
 	}
 	switch rapid.IntRange(0, 3).Draw(rt, "measured") {
 	case 0:
-		r.Installed = []campaign.Image{{Component: man.Component, Digest: man.Payload}}
+		r.Installed = []campaign.Image{{Component: man.Component, Digest: man.Image}}
 	case 1:
 		r.Installed = []campaign.Image{{Component: man.Component, Digest: factory}}
 	}
@@ -514,7 +514,7 @@ func (m *model) inspectAssignment(k key, a campaign.Assignment) {
 		return
 	}
 	if c := m.campaign(k.c); was.State == campaign.Pending && a.State == campaign.Offered && a.Offers == was.Offers+1 && c.Poisons(work) {
-		m.rt.Fatalf("%s was offered what had failed %d times", k.d, work.Failed(c.Payload))
+		m.rt.Fatalf("%s was offered what had failed %d times", k.d, work.Failed(c.Image))
 	}
 	final := []campaign.State{campaign.Failed, campaign.Rejected, campaign.Skipped, campaign.Deregistered}
 	if slices.Contains(final, was.State) && was.State != a.State {

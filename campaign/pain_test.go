@@ -39,7 +39,7 @@ func TestPain01CampaignEndsThoughDevicesNeverReport(t *testing.T) {
 	for i, word := range []string{"received", "downloading", "downloaded", "installing", "rebooting", "installed"} {
 		w.report(names(10)[i], c.m, word)
 	}
-	w.report("d009", c.m, "installed", holding(c.m.Payload))
+	w.report("d009", c.m, "installed", holding(c.m.Image))
 	w.byClock(c.c)
 	if n := len(w.inState(c.c, campaign.Silent)); n != 9 {
 		t.Errorf("%d devices silent, want 9", n)
@@ -66,7 +66,7 @@ func TestPain02SuccessIsSeenAfterTheInstall(t *testing.T) {
 	if w.campaign(c.c).Phase == campaign.Stopped {
 		t.Fatal("the campaign ended before any device had booted the new image")
 	}
-	w.hello("d000", c.m.Payload, 2)
+	w.hello("d000", c.m.Image, 2)
 	w.want(c.c, "d000", campaign.Confirmed)
 	w.hello("d001", factory, 2) // booted what it had
 	w.run(c.c)
@@ -79,23 +79,23 @@ func TestPain02SuccessIsSeenAfterTheInstall(t *testing.T) {
 // the same release can be offered again; one that came by cable is not offered at all.
 func TestPain03InstalledIsWhatTheDeviceMeasures(t *testing.T) {
 	w, c, _ := fleet(t, 3)
-	w.answer(c, "installed", holding(c.m.Payload))
+	w.answer(c, "installed", holding(c.m.Image))
 	w.run(c.c)
 	w.wantEnd(c.c, campaign.Succeeded)
 	w.hello("d000", factory, 5) // flashed at the factory again
-	w.hello("d001", c.m.Payload, 5)
+	w.hello("d001", c.m.Image, 5)
 	w.want(c.c, "d000", campaign.Reverted)
 	w.want(c.c, "d001", campaign.Confirmed)
 
 	w.register("cable")
-	w.hello("cable", c.m.Payload, 1)
+	w.hello("cable", c.m.Image, 1)
 	again := w.create("again", c.m, policy())
 	w.run(again)
 	if have := w.inState(again, campaign.Offered); !slices.Equal(have, []string{"d000"}) {
 		t.Errorf("offered again to %v, want to the one that lost it", have)
 	}
 	w.want(again, "cable", campaign.Skipped)
-	w.report("d000", c.m, "installed", holding(c.m.Payload))
+	w.report("d000", c.m, "installed", holding(c.m.Image))
 	w.want(again, "d000", campaign.Confirmed)
 }
 
@@ -106,15 +106,15 @@ func TestPain04StopAnswersAndNeverHangs(t *testing.T) {
 	live := w.inState(c.c, campaign.Offered)
 	w.report(live[0], c.m, "downloading")
 	w.report(live[1], c.m, "rebooting")
-	w.report(live[2], c.m, "installed", holding(c.m.Payload))
+	w.report(live[2], c.m, "installed", holding(c.m.Image))
 	w.stop(c.c) // live[3] is offline, and two were never offered anything
 	w.run(c.c)  // at the same moment: nothing is asked of a device
 	w.wantEnd(c.c, campaign.UserStopped)
 	if len(w.topic) != 0 {
 		t.Errorf("topics still show %v", w.topic)
 	}
-	w.report(live[1], c.m, "installed", holding(c.m.Payload)) // it had gone too far
-	w.report(live[0], c.m, "downloading")                     // sent before it saw the stop
+	w.report(live[1], c.m, "installed", holding(c.m.Image)) // it had gone too far
+	w.report(live[0], c.m, "downloading")                   // sent before it saw the stop
 	w.report(live[3], c.m, "received")
 	want := map[string]campaign.StopAnswer{live[0]: campaign.StopInTime, live[1]: campaign.StopTooLate,
 		live[2]: campaign.StopTooLate, live[3]: campaign.StopInTime}
@@ -138,7 +138,7 @@ func TestPain06StatusIsNeverLostAndNeverFallsBack(t *testing.T) {
 	c := w.create("c", m, policy())
 	w.run(c)
 	outbox := []campaign.Report{{Seq: 1, State: "received"}, {Seq: 2, State: "downloading"}, {Seq: 3, State: "downloaded"},
-		{Seq: 4, State: "rebooting"}, {Seq: 5, State: "installed", Installed: []campaign.Image{{Component: component, Digest: m.Payload}}}}
+		{Seq: 4, State: "rebooting"}, {Seq: 5, State: "installed", Installed: []campaign.Image{{Component: component, Digest: m.Image}}}}
 	say := func(r campaign.Report) {
 		r.Manifest = m.Digest
 		w.update(func(tx campaign.Tx) (campaign.Result, error) {
@@ -178,7 +178,7 @@ func TestPain07ReleaseIsNeverOfferedToAllAtOnce(t *testing.T) {
 			if len(live) > 7 {
 				t.Fatalf("%d devices at once", len(live))
 			}
-			w.report(live[0], c.m, "installed", holding(c.m.Payload))
+			w.report(live[0], c.m, "installed", holding(c.m.Image))
 			w.now = w.now.Add(10 * time.Hour) // the server was away
 			w.run(c.c)
 		}
@@ -219,7 +219,7 @@ func TestPain09WavesOpenOnlyBehindTheirGate(t *testing.T) {
 				t.Fatalf("with %d of the first wave done, %d devices wait, want 90", i, n)
 			}
 			if i < good {
-				w.report(d, c.m, "installed", holding(c.m.Payload))
+				w.report(d, c.m, "installed", holding(c.m.Image))
 			} else {
 				w.report(d, c.m, "failed")
 			}
@@ -243,7 +243,7 @@ func TestPain10StopsByItselfWhenDevicesFail(t *testing.T) {
 	for i, d := range live[:5] {
 		w.report(d, c.m, []string{"failed", "installed", "failed", "installed", "installed"}[i], func(r *campaign.Report) {
 			if i%2 == 1 || i == 4 {
-				holding(c.m.Payload)(r)
+				holding(c.m.Image)(r)
 			}
 		})
 	}
@@ -280,9 +280,9 @@ func TestPain11OfflineDevicesAreSilentAndComeBack(t *testing.T) {
 	w.hello("d000", factory, 2)
 	w.run(c.c)
 	w.want(c.c, "d000", campaign.Offered)
-	w.report("d000", c.m, "installed", holding(c.m.Payload))
+	w.report("d000", c.m, "installed", holding(c.m.Image))
 	w.want(c.c, "d000", campaign.Confirmed)
-	w.hello("d001", c.m.Payload, 2) // it had gone on without us
+	w.hello("d001", c.m.Image, 2) // it had gone on without us
 	w.want(c.c, "d001", campaign.Confirmed)
 	if n := len(w.inState(c.c, campaign.Failed)); n != 0 {
 		t.Errorf("%d devices failed", n)
@@ -293,7 +293,7 @@ func TestPain11OfflineDevicesAreSilentAndComeBack(t *testing.T) {
 // puts the manifest back, so that no device can loop.
 func TestPain12NoManifestStaysOnATopic(t *testing.T) {
 	ends := map[string]func(w *world, c campaignAnd){
-		"confirmed": func(w *world, c campaignAnd) { w.report("d000", c.m, "installed", holding(c.m.Payload)) },
+		"confirmed": func(w *world, c campaignAnd) { w.report("d000", c.m, "installed", holding(c.m.Image)) },
 		"failed":    func(w *world, c campaignAnd) { w.report("d000", c.m, "failed") },
 		"rejected":  func(w *world, c campaignAnd) { w.report("d000", c.m, "rejected") },
 		"stopped":   func(w *world, c campaignAnd) { w.stop(c.c); w.run(c.c) },
@@ -301,7 +301,7 @@ func TestPain12NoManifestStaysOnATopic(t *testing.T) {
 			w.now = w.now.Add(campaign.DefaultOfferedDeadline)
 			w.run(c.c)
 		},
-		"another hand": func(w *world, c campaignAnd) { w.hello("d000", c.m.Payload, 3) },
+		"another hand": func(w *world, c campaignAnd) { w.hello("d000", c.m.Image, 3) },
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestPain12NoManifestStaysOnATopic(t *testing.T) {
 			w.seq++
 			w.run(c.c)
 			for boot := uint64(4); boot < 8; boot++ { // a device that reboots and reads its topic, again and again
-				w.hello("d000", c.m.Payload, boot)
+				w.hello("d000", c.m.Image, boot)
 				w.run(c.c)
 				if on := w.topic[device("d000")]; !on.IsZero() {
 					t.Fatalf("boot %d: the topic shows %v", boot, on)

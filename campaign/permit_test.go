@@ -63,7 +63,7 @@ func TestPermitsKeepTheDisruptionBudget(t *testing.T) {
 	if a := w.assignment(c, "n2"); a.Permit.State != campaign.PermitWaiting {
 		t.Fatalf("n2 is %s while n1 reboots", a.Permit.State)
 	}
-	w.hello("n1", m.Payload, 2)
+	w.hello("n1", m.Image, 2)
 	w.want(c, "n1", campaign.Confirmed)
 	wake = w.run(c)
 	if after := wake.At.Sub(w.now); after > 90*time.Second {

@@ -184,7 +184,7 @@ func (p Plan) Page(after Place, limit int) []Planned {
 	return out
 }
 
-// Bytes is what the devices of p download.
+// Bytes is what the devices of p download at most: one with a delta for what it holds takes less.
 func (p Plan) Bytes() int64 { return int64(p.Devices) * p.Campaign.Size }
 
 // Forecast is the least time that the policy's pace takes, if every device is done at once: its rate, and the soak time

@@ -115,7 +115,7 @@ func TestPlanDigest(t *testing.T) {
 	seen := map[ident.Digest]string{first: "before"}
 	for name, change := range map[string]func(*world){
 		"a device more":     func(w *world) { w.register("z") },
-		"a device has it":   func(w *world) { w.hello(names(5)[1], m.Payload, 1) },
+		"a device has it":   func(w *world) { w.hello(names(5)[1], m.Image, 1) },
 		"another policy":    func(w *world) { edit(w, c, func(c *campaign.Campaign) { c.Policy.InFlight = 2 }) },
 		"another seed":      func(w *world) { edit(w, c, func(c *campaign.Campaign) { c.Seed[3]++ }) },
 		"another manifest":  func(w *world) { edit(w, c, func(c *campaign.Campaign) { c.Manifest[3]++ }) },
@@ -143,11 +143,11 @@ func TestPlanSaysWhoIsLeftOutAndWhy(t *testing.T) {
 	w := newWorld(t)
 	m, other := w.manifest("v2"), w.manifest("v3")
 	w.register("a", "b", "c", "d")
-	w.hello("b", m.Payload, 1)
+	w.hello("b", m.Image, 1)
 	busy := w.draft("busy", other, policy(), "c")
 	w.startPlanned(busy, "op", ident.Digest{})
 	w.run(busy)
-	if err := w.m.PutWork(acme, device("d"), campaign.Work{Failures: []campaign.Failure{{Payload: m.Payload, Count: 3}}}); err != nil {
+	if err := w.m.PutWork(acme, device("d"), campaign.Work{Failures: []campaign.Failure{{Image: m.Image, Count: 3}}}); err != nil {
 		t.Fatal(err)
 	}
 	id := w.draft("c", m, policy(), "a", "b", "c", "d", "nobody")

@@ -101,7 +101,7 @@ func TestOffersKeepTheRate(t *testing.T) {
 		if have := w.now.Sub(begun); have != want*time.Second {
 			t.Fatalf("device %d was offered after %v, want %ds", i, have, want)
 		}
-		if n := w.answer(c, "installed", holding(c.m.Payload)); n != 1 {
+		if n := w.answer(c, "installed", holding(c.m.Image)); n != 1 {
 			t.Fatalf("%d offered at once", n)
 		}
 		again := w.run(c.c)

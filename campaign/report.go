@@ -132,9 +132,9 @@ func (e Event) weigh(a Assignment, measured []Image) Event {
 	img, known := image(measured, a.Component)
 	final := e.Trigger == SaysFailed || e.Trigger == SaysRejected
 	switch {
-	case known && img.Digest != a.Payload && a.State == Confirmed:
+	case known && img.Digest != a.Image && a.State == Confirmed:
 		e.Trigger, e.Reason = Changed, orElse(e.Reason, ReasonImageChanged)
-	case known && img.Digest == a.Payload && !final:
+	case known && img.Digest == a.Image && !final:
 		e.Trigger, e.Reason = Proven, provenReason(a)
 	case !isWord(e.Trigger):
 		e.Trigger = ""

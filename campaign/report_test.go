@@ -28,9 +28,9 @@ func TestOneUpdateFromOfferToProof(t *testing.T) {
 		w.report(d, c.m, word)
 		w.want(c.c, d, campaign.State(word))
 	}
-	w.hello(d, c.m.Payload, 2)
+	w.hello(d, c.m.Image, 2)
 	w.want(c.c, d, campaign.Confirmed)
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.want(c.c, d, campaign.Confirmed)
 	if _, shown := w.topic[device(d)]; shown {
 		t.Error("the topic still shows a manifest")
@@ -55,10 +55,10 @@ func TestInstalledWithoutMeasurementIsNoProof(t *testing.T) {
 	w.report(d, c.m, "installed", holding(factory))
 	w.want(c.c, d, campaign.Rebooting)
 	w.report(d, c.m, "installed", func(r *campaign.Report) {
-		r.Installed = []campaign.Image{{Component: "01", Digest: c.m.Payload}} // the right bytes in another place
+		r.Installed = []campaign.Image{{Component: "01", Digest: c.m.Image}} // the right bytes in another place
 	})
 	w.want(c.c, d, campaign.Rebooting)
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.want(c.c, d, campaign.Confirmed)
 }
 
@@ -66,7 +66,7 @@ func TestProofIsProofInEveryLiveState(t *testing.T) {
 	for _, word := range []string{"received", "deferred", "downloading", "downloaded", "installing", "rebooting", "installed"} {
 		w, d, c := offered(t)
 		w.report(d, c.m, word)
-		w.hello(d, c.m.Payload, 2)
+		w.hello(d, c.m.Image, 2)
 		w.want(c.c, d, campaign.Confirmed)
 	}
 }
@@ -135,7 +135,7 @@ func TestFailedAndRejectedAreFinal(t *testing.T) {
 	for _, word := range []string{"failed", "rejected"} {
 		w, d, c := offered(t)
 		w.report(d, c.m, "received")
-		w.report(d, c.m, word, func(r *campaign.Report) { r.Reason, r.Detail = "no-space", "4 KiB free" }, holding(c.m.Payload))
+		w.report(d, c.m, word, func(r *campaign.Report) { r.Reason, r.Detail = "no-space", "4 KiB free" }, holding(c.m.Image))
 		w.want(c.c, d, campaign.State(word))
 		if a := w.assignment(c.c, d); a.Reason != "no-space" || a.Detail != "4 KiB free" {
 			t.Errorf("reason %q, detail %q", a.Reason, a.Detail)
@@ -144,10 +144,10 @@ func TestFailedAndRejectedAreFinal(t *testing.T) {
 			t.Errorf("%s: the topic still shows a manifest", word)
 		}
 		for _, later := range []string{"received", "downloading", "installed", "failed", "rejected"} {
-			w.report(d, c.m, later, holding(c.m.Payload))
+			w.report(d, c.m, later, holding(c.m.Image))
 			w.want(c.c, d, campaign.State(word))
 		}
-		w.hello(d, c.m.Payload, 9)
+		w.hello(d, c.m.Image, 9)
 		w.want(c.c, d, campaign.State(word))
 	}
 }
@@ -194,17 +194,17 @@ func TestOldImageWhileNotRebootingIsNoFailure(t *testing.T) {
 
 func TestConfirmedIsRevertedByOtherDigestAndBack(t *testing.T) {
 	w, d, c := offered(t)
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.hello(d, factory, 3)
 	w.want(c.c, d, campaign.Reverted)
-	w.hello(d, c.m.Payload, 4)
+	w.hello(d, c.m.Image, 4)
 	w.want(c.c, d, campaign.Confirmed)
 	w.report(d, c.m, "failed", holding(factory), func(r *campaign.Report) { r.Reason = "self-test-failed" })
 	w.want(c.c, d, campaign.Reverted)
 	if a := w.assignment(c.c, d); a.Reason != "self-test-failed" {
 		t.Errorf("reason %q", a.Reason)
 	}
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.want(c.c, d, campaign.Confirmed)
 	for _, word := range []string{"received", "downloading", "failed", "rejected", "rebooting"} {
 		w.report(d, c.m, word)
@@ -214,16 +214,16 @@ func TestConfirmedIsRevertedByOtherDigestAndBack(t *testing.T) {
 
 func TestLaterUpdateDoesNotRevertAnEarlierOne(t *testing.T) {
 	w, d, c := offered(t)
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.run(c.c)
 	next := w.manifest("v3")
 	c2 := w.create("c2", next, policy())
 	w.run(c2)
 	w.report(d, next, "rebooting", func(r *campaign.Report) { r.Boot = 5 })
-	w.hello(d, next.Payload, 6)
+	w.hello(d, next.Image, 6)
 	w.want(c.c, d, campaign.Confirmed)
 	w.want(c2, d, campaign.Confirmed)
-	w.hello(d, c.m.Payload, 7) // back to the earlier update
+	w.hello(d, c.m.Image, 7) // back to the earlier update
 	w.want(c.c, d, campaign.Confirmed)
 	w.want(c2, d, campaign.Reverted)
 	for range 2 { // further back: it was the later update that was undone
@@ -235,7 +235,7 @@ func TestLaterUpdateDoesNotRevertAnEarlierOne(t *testing.T) {
 
 func TestFallingBackBehindAFailedLaterUpdateRevertsTheEarlierOne(t *testing.T) {
 	w, d, c := offered(t)
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.run(c.c)
 	next := w.manifest("v3")
 	c2 := w.create("c2", next, policy())
@@ -251,15 +251,15 @@ func TestOldEvidenceProvesNothing(t *testing.T) {
 		w, d, c := offered(t)
 		w.report(d, c.m, "installing")
 		w.sayHello(d, campaign.Hello{Seq: 50, Boot: 3, Installed: []campaign.Image{{Component: component, Digest: factory}}})
-		w.report(d, c.m, "installed", holding(c.m.Payload), func(r *campaign.Report) { r.Seq = 40 })
+		w.report(d, c.m, "installed", holding(c.m.Image), func(r *campaign.Report) { r.Seq = 40 })
 		w.want(c.c, d, campaign.Rebooting)
 	})
 	t.Run("hello from before a newer report", func(t *testing.T) {
 		w, d, c := offered(t)
-		w.report(d, c.m, "installed", holding(c.m.Payload), func(r *campaign.Report) { r.Seq = 50 })
+		w.report(d, c.m, "installed", holding(c.m.Image), func(r *campaign.Report) { r.Seq = 50 })
 		res := w.sayHello(d, campaign.Hello{Seq: 40, Boot: 3, Installed: []campaign.Image{{Component: component, Digest: factory}}})
 		w.want(c.c, d, campaign.Confirmed)
-		if res.Verdict != campaign.Stale || w.m.devices[device(d)].Installed[0].Digest != c.m.Payload {
+		if res.Verdict != campaign.Stale || w.m.devices[device(d)].Installed[0].Digest != c.m.Image {
 			t.Errorf("verdict %q, device %v", res.Verdict, w.m.devices[device(d)])
 		}
 	})
@@ -296,7 +296,7 @@ func TestProofAfterWithdrawalIsTooLateToStop(t *testing.T) {
 	w.want(c.c, d, campaign.Withdrawn)
 	w.report(d, c.m, "downloading")
 	w.want(c.c, d, campaign.Withdrawn)
-	w.hello(d, c.m.Payload, 2)
+	w.hello(d, c.m.Image, 2)
 	w.want(c.c, d, campaign.Confirmed)
 	if a := w.assignment(c.c, d); a.Reason != campaign.ReasonTooLateToStop {
 		t.Errorf("reason %q", a.Reason)

@@ -12,7 +12,7 @@ import (
 // ask before they do what can't be undone.
 type Recovery struct {
 	Retry      Retry
-	Poison     int           // failures of the payload on a device after which it is not offered there; 0: no such rule
+	Poison     int           // failures of the image on a device after which it is not offered there; 0: no such rule
 	StopWithin time.Duration // after which a stop passes over what it can't withdraw; 0: DefaultStopWithin
 	Permit     PermitRule
 }
@@ -48,8 +48,8 @@ const (
 	maxReasons        = 16
 )
 
-// TransientReasons are those that say nothing about the payload and pass by themselves. They are what a retry policy
-// takes where it names no reasons, and they never count as failures of a payload.
+// TransientReasons are those that say nothing about the image and pass by themselves. They are what a retry policy
+// takes where it names no reasons, and they never count as failures of an image.
 func TransientReasons() []string { return []string{"download-timeout", "battery-low"} }
 
 func (r Retry) complete(bad *InvalidError) Retry {
@@ -77,52 +77,52 @@ func (r Retry) complete(bad *InvalidError) Retry {
 	return r
 }
 
-// Failure counts how often a payload failed on a device, whatever the campaign. A proof of the payload deletes it.
+// Failure counts how often an image failed on a device, whatever the campaign. A proof of the image deletes it.
 type Failure struct {
-	Payload ident.Digest
-	Count   int
-	Last    time.Time
+	Image ident.Digest
+	Count int
+	Last  time.Time
 }
 
 // MaxFailures bounds Work.Failures. When there is no room, the one with the lowest count goes.
 const MaxFailures = 8
 
-// Failed is how often the payload failed on the device.
-func (w Work) Failed(payload ident.Digest) int {
-	i := slices.IndexFunc(w.Failures, func(f Failure) bool { return f.Payload == payload })
+// Failed is how often the image failed on the device.
+func (w Work) Failed(image ident.Digest) int {
+	i := slices.IndexFunc(w.Failures, func(f Failure) bool { return f.Image == image })
 	if i < 0 {
 		return 0
 	}
 	return w.Failures[i].Count
 }
 
-// Poisons says whether the payload of c failed on the device so often that c must not offer it.
+// Poisons says whether the image of c failed on the device so often that c must not offer it.
 func (c Campaign) Poisons(w Work) bool {
-	return c.Policy.Poison > 0 && w.Failed(c.Payload) >= c.Policy.Poison
+	return c.Policy.Poison > 0 && w.Failed(c.Image) >= c.Policy.Poison
 }
 
-// failed counts a failure of a payload; for a reason that says nothing about the payload it does not.
-func (h *hands) failed(payload ident.Digest, reason string, now time.Time) {
+// failed counts a failure of a image; for a reason that says nothing about the image it does not.
+func (h *hands) failed(image ident.Digest, reason string, now time.Time) {
 	if slices.Contains(TransientReasons(), reason) {
 		return
 	}
 	h.changed = true
 	list := slices.Clone(h.Failures)
-	i := slices.IndexFunc(list, func(f Failure) bool { return f.Payload == payload })
+	i := slices.IndexFunc(list, func(f Failure) bool { return f.Image == image })
 	if i < 0 {
 		if len(list) == MaxFailures {
 			least := slices.MinFunc(list, func(a, b Failure) int { return a.Count - b.Count })
 			list = slices.DeleteFunc(list, func(f Failure) bool { return f == least })
 		}
-		list, i = append(list, Failure{Payload: payload}), len(list)
+		list, i = append(list, Failure{Image: image}), len(list)
 	}
 	list[i].Count, list[i].Last = list[i].Count+1, now
 	h.Failures = list
 }
 
-// forgive deletes the failures of one payload, or of all if it is zero, and says whether there were any.
-func (h *hands) forgive(payload ident.Digest) bool {
-	kept := slices.DeleteFunc(slices.Clone(h.Failures), func(f Failure) bool { return payload.IsZero() || f.Payload == payload })
+// forgive deletes the failures of one image, or of all if it is zero, and says whether there were any.
+func (h *hands) forgive(image ident.Digest) bool {
+	kept := slices.DeleteFunc(slices.Clone(h.Failures), func(f Failure) bool { return image.IsZero() || f.Image == image })
 	if len(kept) == len(h.Failures) {
 		return false
 	}
@@ -143,7 +143,7 @@ func (e Event) orAgain(c Campaign, h *hands, a Assignment) Event {
 	case !again || !c.running() || a.Retries >= r.Max:
 		return e
 	}
-	if n := h.Failed(a.Payload) + 1; c.Policy.Poison > 0 && n >= c.Policy.Poison && !slices.Contains(TransientReasons(), e.Reason) {
+	if n := h.Failed(a.Image) + 1; c.Policy.Poison > 0 && n >= c.Policy.Poison && !slices.Contains(TransientReasons(), e.Reason) {
 		return e
 	}
 	e.Trigger = FailsForNow
@@ -151,9 +151,9 @@ func (e Event) orAgain(c Campaign, h *hands, a Assignment) Event {
 	return e
 }
 
-// ClearFailures forgets that a payload failed on device d, or that any did if it is zero, so that it may be offered again.
+// ClearFailures forgets that an image failed on device d, or that any did if it is zero, so that it may be offered again.
 // Nothing to forget is no error.
-func ClearFailures(tx Tx, t ident.Tenant, d ident.Device, payload ident.Digest) error {
+func ClearFailures(tx Tx, t ident.Tenant, d ident.Device, image ident.Digest) error {
 	if _, err := tx.Device(t, d); err != nil {
 		return missing(err, "device", d)
 	}
@@ -162,6 +162,6 @@ func ClearFailures(tx Tx, t ident.Tenant, d ident.Device, payload ident.Digest) 
 	if err != nil {
 		return err
 	}
-	h.forgive(payload)
+	h.forgive(image)
 	return k.put(h)
 }

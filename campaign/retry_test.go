@@ -71,7 +71,7 @@ func TestRetriedDeviceHoldsItsWaveAndCounts(t *testing.T) {
 		t.Fatalf("%d pending, want the whole second wave", n)
 	}
 	w.again(c, d)
-	w.report(d, m, "installed", holding(m.Payload))
+	w.report(d, m, "installed", holding(m.Image))
 	w.run(c)
 	if n := len(w.inState(c, campaign.Offered)); n != 4 {
 		t.Errorf("%d offered, want the second wave", n)
@@ -122,7 +122,7 @@ func TestDeviceThatGoesOnByItselfNeedsNoRetry(t *testing.T) {
 	w.report("d", m, "failed", because("download-timeout"))
 	w.report("d", m, "downloading")
 	w.want(c, "d", campaign.Downloading)
-	w.report("d", m, "installed", holding(m.Payload))
+	w.report("d", m, "installed", holding(m.Image))
 	w.want(c, "d", campaign.Confirmed)
 }
 
@@ -165,7 +165,7 @@ func TestPoisonedPayloadIsNotOffered(t *testing.T) {
 	w.run(o)
 
 	clear := func(tx campaign.Tx) (campaign.Result, error) {
-		return campaign.Result{}, campaign.ClearFailures(tx, acme, device("d"), m.Payload)
+		return campaign.Result{}, campaign.ClearFailures(tx, acme, device("d"), m.Image)
 	}
 	w.update(clear)
 	c = w.create("cleared", m, policy(), "d")
@@ -193,9 +193,9 @@ func TestPoisonEndsRetriesAndProofEndsPoison(t *testing.T) {
 
 	c = w.create("lenient", m, policy(func(p *campaign.Policy) { p.Poison = 3 }))
 	w.run(c)
-	w.report("d", m, "installed", holding(m.Payload))
+	w.report("d", m, "installed", holding(m.Image))
 	w.want(c, "d", campaign.Confirmed)
-	if n := w.m.works[device("d")].Failed(m.Payload); n != 0 {
+	if n := w.m.works[device("d")].Failed(m.Image); n != 0 {
 		t.Errorf("%d failures after a proof", n)
 	}
 }
@@ -215,7 +215,7 @@ func TestFailuresAreBoundedAndTheWorstStays(t *testing.T) {
 		w.run(c)
 	}
 	work := w.m.works[device("d")]
-	if len(work.Failures) != campaign.MaxFailures || work.Failed(worst.Payload) != 2 {
+	if len(work.Failures) != campaign.MaxFailures || work.Failed(worst.Image) != 2 {
 		t.Errorf("failures %v", work.Failures)
 	}
 }

@@ -64,7 +64,7 @@ func TestNothingIsOfferedWhilePaused(t *testing.T) {
 	}
 	w.answer(c, "received")
 	first := w.inState(c.c, campaign.Received)
-	w.report(first[0], c.m, "installed", holding(c.m.Payload))
+	w.report(first[0], c.m, "installed", holding(c.m.Image))
 	if n := len(w.inState(c.c, campaign.Offered)); n != 0 || len(w.inState(c.c, campaign.Confirmed)) != 1 {
 		t.Errorf("a device that had its offer could not go on, or %d were offered", n)
 	}
@@ -173,7 +173,7 @@ func TestManualWavesWaitForTheirRelease(t *testing.T) {
 	w, c, _ := fleet(t, 6, func(p *campaign.Policy) {
 		p.Manual, p.Waves = true, []campaign.Wave{{Count: 2}, {Count: 2}, {Count: 2}}
 	})
-	w.answer(c, "installed", holding(c.m.Payload))
+	w.answer(c, "installed", holding(c.m.Image))
 	w.run(c.c)
 	if have := w.campaign(c.c); have.Open != 0 || have.Step != campaign.AwaitingRelease || have.MetAt.IsZero() {
 		t.Fatalf("wave 2 was not released: open %d, step %s, met %v", have.Open, have.Step, have.MetAt)
@@ -181,7 +181,7 @@ func TestManualWavesWaitForTheirRelease(t *testing.T) {
 	w.release(c.c)
 	w.release(c.c) // again for the same wave: the one after it stays shut
 	w.run(c.c)
-	if n := w.answer(c, "installed", holding(c.m.Payload)); n != 2 {
+	if n := w.answer(c, "installed", holding(c.m.Image)); n != 2 {
 		t.Fatalf("%d offered after the release of one wave", n)
 	}
 	w.run(c.c)
@@ -190,7 +190,7 @@ func TestManualWavesWaitForTheirRelease(t *testing.T) {
 	}
 	w.release(c.c)
 	w.run(c.c)
-	w.answer(c, "installed", holding(c.m.Payload))
+	w.answer(c, "installed", holding(c.m.Image))
 	w.run(c.c)
 	w.wantEnd(c.c, campaign.Succeeded)
 }
@@ -202,7 +202,7 @@ func TestReleaseOpensNoWaveBeforeItsGate(t *testing.T) {
 	if have := w.campaign(c.c); have.Open != 0 || have.Released != 1 {
 		t.Fatalf("open %d, released %d", have.Open, have.Released)
 	}
-	w.answer(c, "installed", holding(c.m.Payload))
+	w.answer(c, "installed", holding(c.m.Image))
 	w.run(c.c)
 	if have := w.campaign(c.c).Open; have != 1 {
 		t.Errorf("open %d after gate and release", have)
@@ -211,7 +211,7 @@ func TestReleaseOpensNoWaveBeforeItsGate(t *testing.T) {
 
 func TestSoakingWaveOpensTheNextAfterItsTime(t *testing.T) {
 	w, c, _ := fleet(t, 4, func(p *campaign.Policy) { p.Soak, p.Waves = 2*time.Hour, []campaign.Wave{{Count: 2}, {Count: 2}} })
-	w.answer(c, "installed", holding(c.m.Payload))
+	w.answer(c, "installed", holding(c.m.Image))
 	wake := w.run(c.c)
 	if have := w.campaign(c.c); have.Step != campaign.Soaking || !have.MetAt.Equal(w.now) || !wake.At.Equal(w.now.Add(2*time.Hour)) {
 		t.Fatalf("step %s, met %v, wake %v", have.Step, have.MetAt, wake.At)
@@ -230,7 +230,7 @@ func TestSoakingWaveOpensTheNextAfterItsTime(t *testing.T) {
 
 func TestUndoneUpdateCountsWhileSoaking(t *testing.T) {
 	w, c, _ := fleet(t, 4, func(p *campaign.Policy) { p.Soak, p.Waves = 2*time.Hour, []campaign.Wave{{Count: 2}, {Count: 2}} })
-	w.answer(c, "installed", holding(c.m.Payload))
+	w.answer(c, "installed", holding(c.m.Image))
 	w.run(c.c)
 	w.now = w.now.Add(time.Hour)
 	w.hello(w.inState(c.c, campaign.Confirmed)[0], factory, 9)
@@ -247,7 +247,7 @@ func TestWaveThatGoesOnSoaksAnew(t *testing.T) {
 		p.Deadlines[campaign.Received] = time.Hour
 	})
 	list := w.inState(c.c, campaign.Offered)
-	w.report(list[0], c.m, "installed", holding(c.m.Payload))
+	w.report(list[0], c.m, "installed", holding(c.m.Image))
 	w.report(list[1], c.m, "received")
 	w.now = w.now.Add(time.Hour)
 	w.run(c.c)
@@ -259,7 +259,7 @@ func TestWaveThatGoesOnSoaksAnew(t *testing.T) {
 	if have := w.campaign(c.c).MetAt; met.IsZero() || !have.IsZero() {
 		t.Errorf("met %v, then %v", met, have)
 	}
-	w.report(list[1], c.m, "installed", holding(c.m.Payload))
+	w.report(list[1], c.m, "installed", holding(c.m.Image))
 	w.run(c.c)
 	if have := w.campaign(c.c).MetAt; !have.Equal(w.now) {
 		t.Errorf("soaks since %v, want %v", have, w.now)

@@ -81,7 +81,7 @@ func (c Campaign) eligible(d Device) bool { return d.Vendor == c.Vendor && d.Cla
 // holds says whether d was last seen with the payload installed.
 func (c Campaign) holds(d Device) bool {
 	img, ok := image(d.Installed, c.Component)
-	return ok && img.Digest == c.Payload
+	return ok && img.Digest == c.Image
 }
 
 // outdated says whether d holds an image of a later manifest: it would refuse this one, and should not be asked.
@@ -135,7 +135,7 @@ func (c Campaign) whyNot(d Device) string {
 func (k *desk) enrolOne(c Campaign, d ident.Device, wave int, skip string) error {
 	o := order(c.Seed, d)
 	a := Assignment{
-		Campaign: c.ID, Device: d, Manifest: c.Manifest, Component: c.Component, Payload: c.Payload, Wave: wave, Order: o,
+		Campaign: c.ID, Device: d, Manifest: c.Manifest, Component: c.Component, Image: c.Image, Wave: wave, Order: o,
 		State: Pending, Updated: k.now, Path: []PathStep{{State: Pending, At: k.now}},
 	}
 	if skip != "" {

@@ -70,9 +70,9 @@ func (k *desk) move(h *hands, a Assignment, e Event, deadlines map[State]time.Du
 	k.touched(a.Campaign)
 	switch next.State {
 	case Failed, Retrying:
-		h.failed(a.Payload, next.Reason, k.now)
+		h.failed(a.Image, next.Reason, k.now)
 	case Confirmed:
-		h.forgive(a.Payload)
+		h.forgive(a.Image)
 	}
 	switch {
 	case !a.State.Live() && next.State.Live():

@@ -41,7 +41,7 @@ func TestWaitingDeviceThatGotThePayloadMeanwhileIsSkipped(t *testing.T) {
 	w, d, c := offered(t)
 	c2 := w.create("c2", c.m, policy()) // the same manifest again
 	w.run(c2)
-	w.report(d, c.m, "installed", holding(c.m.Payload))
+	w.report(d, c.m, "installed", holding(c.m.Image))
 	w.want(c.c, d, campaign.Confirmed)
 	w.run(c2)
 	w.want(c2, d, campaign.Skipped)
@@ -53,7 +53,7 @@ func TestEveryWayOutOfTheSlotWakesWhoWaits(t *testing.T) {
 	ways := map[string]func(*world, campaignAnd){
 		"failed":    func(w *world, c campaignAnd) { w.report("d", c.m, "failed") },
 		"rejected":  func(w *world, c campaignAnd) { w.report("d", c.m, "rejected") },
-		"confirmed": func(w *world, c campaignAnd) { w.hello("d", c.m.Payload, 2) },
+		"confirmed": func(w *world, c campaignAnd) { w.hello("d", c.m.Image, 2) },
 		"rolled back": func(w *world, c campaignAnd) {
 			w.report("d", c.m, "rebooting")
 			w.hello("d", factory, 2)
@@ -127,7 +127,7 @@ func TestWaveOfBusyDevicesOpensNothing(t *testing.T) {
 	w.run(c)
 	for _, d := range []string{"d", "e"} {
 		if w.assignment(c, d).Wave == 0 {
-			w.report(d, m, "installed", holding(m.Payload))
+			w.report(d, m, "installed", holding(m.Image))
 		}
 	}
 	w.run(c)
@@ -157,7 +157,7 @@ func TestTwoComponentsShareOneTopic(t *testing.T) {
 	w.showsLast(d, c.m)
 	w.report(d, c.m, "received")
 	w.report(d, other, "installed", func(r *campaign.Report) {
-		r.Installed = []campaign.Image{{Component: "01", Digest: other.Payload}}
+		r.Installed = []campaign.Image{{Component: "01", Digest: other.Image}}
 	})
 	w.want(c2, d, campaign.Confirmed)
 	w.showsLast(d, c.m)
@@ -172,7 +172,7 @@ func TestTwoComponentsProvenAtOnceClearTheTopicOnce(t *testing.T) {
 	other := w.second("config")
 	w.run(w.create("c2", other, policy()))
 	res := w.sayHello(d, campaign.Hello{Seq: 99, Installed: []campaign.Image{
-		{Component: component, Digest: c.m.Payload}, {Component: "01", Digest: other.Payload}}})
+		{Component: component, Digest: c.m.Image}, {Component: "01", Digest: other.Image}}})
 	if len(res.Offers) != 0 || len(res.Clears) != 1 || len(res.Transitions) != 2 {
 		t.Errorf("result %+v", res)
 	}

@@ -15,7 +15,7 @@ func TestStopAnswersEveryDevice(t *testing.T) {
 	w := newWorld(t)
 	m := w.manifest("v2")
 	w.register("confirmed", "downloading", "failed", "late", "offered", "silent", "skipped", "undone", "unreached")
-	w.hello("skipped", m.Payload, 1)
+	w.hello("skipped", m.Image, 1)
 	c := w.create("c", m, policy(func(p *campaign.Policy) {
 		p.SilentPercent, p.Deadlines[campaign.Offered] = 100, 10*time.Hour
 	}))
@@ -28,8 +28,8 @@ func TestStopAnswersEveryDevice(t *testing.T) {
 		}
 		return campaign.Result{Clears: []campaign.Clear{{Device: a.Device}}}, tx.PutAssignment(acme, a)
 	})
-	w.report("confirmed", m, "installed", holding(m.Payload))
-	w.report("undone", m, "installed", holding(m.Payload))
+	w.report("confirmed", m, "installed", holding(m.Image))
+	w.report("undone", m, "installed", holding(m.Image))
 	w.hello("undone", factory, 2)
 	w.report("downloading", m, "downloading")
 	w.report("failed", m, "failed", because("flash-error"))
@@ -45,7 +45,7 @@ func TestStopAnswersEveryDevice(t *testing.T) {
 	if have := w.campaign(c).StopAnswer(w.assignment(c, "late")); have != campaign.StopInTime {
 		t.Errorf("late is %q before its proof", have)
 	}
-	w.hello("late", m.Payload, 2)
+	w.hello("late", m.Image, 2)
 	if have := w.assignment(c, "late"); have.State != campaign.Confirmed || have.Reason != campaign.ReasonTooLateToStop {
 		t.Errorf("a proof after the stop gives %s %s", have.State, have.Reason)
 	}
@@ -66,7 +66,7 @@ func TestSuccessHasNoStopAnswers(t *testing.T) {
 	w.register("d")
 	c := w.create("c", m, policy())
 	w.run(c)
-	w.report("d", m, "installed", holding(m.Payload))
+	w.report("d", m, "installed", holding(m.Image))
 	w.run(c)
 	w.wantEnd(c, campaign.Succeeded)
 	if have := w.campaign(c).StopAnswer(w.assignment(c, "d")); have != "" {

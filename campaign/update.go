@@ -45,7 +45,7 @@ func Update(tx Tx, t ident.Tenant, id ident.Campaign, ifRevision uint64, e Chang
 			return err
 		}
 		c.Description, c.Selection, c.Policy = s.Description, s.Selection, s.Policy
-		c.Manifest, c.Vendor, c.Class, c.Component, c.Payload, c.Size = m.Digest, m.Vendor, m.Class, m.Component, m.Payload, m.Size
+		c.Manifest, c.Vendor, c.Class, c.Component, c.Image, c.Size = m.Digest, m.Vendor, m.Class, m.Component, m.Image, m.Download()
 		c.Revision++
 		return nil
 	})

@@ -161,7 +161,7 @@ func TestOffersOnlyInsideTheWindow(t *testing.T) {
 	}
 	w.now = opens.Add(2 * time.Hour)
 	d := w.inState(c.c, campaign.Offered)[0]
-	w.report(d, c.m, "installed", holding(c.m.Payload)) // a device that had its offer goes on
+	w.report(d, c.m, "installed", holding(c.m.Image)) // a device that had its offer goes on
 	wake = w.run(c.c)
 	if n := len(w.inState(c.c, campaign.Pending)); n != 1 || w.campaign(c.c).Step != campaign.OutsideWindow {
 		t.Fatalf("%d pending after the window closed, step %s", n, w.campaign(c.c).Step)

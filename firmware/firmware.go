@@ -45,12 +45,61 @@ type Manifest struct {
 	Vendor    uuid.UUID
 	Class     uuid.UUID
 	Component string // hex of the identifier's byte strings, joined by slashes
-	Payload   ident.Digest
-	Size      int64 // of the payload, bytes
+	// Image is the digest whose measured presence in the component proves the install, and Size its length in bytes.
+	// Rules about installs go by them; whoever serves or stores bytes goes by Fetches.
+	Image   ident.Digest
+	Size    int64
+	Fetches []Fetch // in the order in which a device tries them; none if the image travels in the envelope
+	Version string  // from the text, for people only
+	Keys    []Signature
+	Created time.Time
+}
+
+// Role says what the bytes of a fetch are to the image.
+type Role string
+
+// The roles of a fetch.
+const (
+	RoleImage      Role = "image"      // the image itself
+	RoleDelta      Role = "delta"      // makes the image out of the precursor
+	RoleCiphertext Role = "ciphertext" // the image, encrypted
+)
+
+// Fetch is one object that a device may fetch on its way to the image.
+type Fetch struct {
+	Role      Role
+	Digest    ident.Digest
+	Size      int64 // bytes
 	URI       string
-	Version   string // from the text, for people only
-	Keys      []Signature
-	Created   time.Time
+	Precursor ident.Digest // of a delta: the image that it is applied to
+}
+
+// Fetch returns the fetch of m that brings the bytes d.
+func (m Manifest) Fetch(d ident.Digest) (Fetch, bool) {
+	for _, f := range m.Fetches {
+		if f.Digest == d {
+			return f, true
+		}
+	}
+	return Fetch{}, false
+}
+
+// URI is where a device without a precursor fetches; "" if the image travels in the envelope.
+func (m Manifest) URI() string {
+	if len(m.Fetches) == 0 {
+		return ""
+	}
+	return m.Fetches[len(m.Fetches)-1].URI
+}
+
+// Download is how many bytes a device fetches at most when its first try that fits succeeds; 0 if all travels in the
+// envelope.
+func (m Manifest) Download() int64 {
+	most := int64(0)
+	for _, f := range m.Fetches {
+		most = max(most, f.Size)
+	}
+	return most
 }
 
 // Signature names an anchor that verified a block of an envelope.

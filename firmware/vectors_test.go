@@ -211,6 +211,7 @@ func TestVerifyProfile(t *testing.T) {
 			continue
 		}
 		vendor := firmware.VendorID("acme.example")
+		fw := ident.SumDigest(bytes.Repeat([]byte("firmware v1.2.3 "), 4096))
 		want := firmware.Manifest{
 			Digest:    v.Manifest,
 			Envelope:  v.bytes(t),
@@ -218,9 +219,9 @@ func TestVerifyProfile(t *testing.T) {
 			Vendor:    vendor,
 			Class:     firmware.ClassID(vendor, "sensor-x1:rev-b"),
 			Component: "00",
-			Payload:   ident.SumDigest(bytes.Repeat([]byte("firmware v1.2.3 "), 4096)),
+			Image:     fw,
 			Size:      65536,
-			URI:       "https://fw.example/f/abc.bin",
+			Fetches:   []firmware.Fetch{{Role: firmware.RoleImage, Digest: fw, Size: 65536, URI: "https://fw.example/f/abc.bin"}},
 			Keys:      []firmware.Signature{{Key: key(t, "author-2026-1"), Alg: cose.ES256}},
 			Created:   at,
 		}

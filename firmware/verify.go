@@ -74,9 +74,9 @@ func verify(envelope []byte, anchors []Anchor, at time.Time) (Manifest, error) {
 		Vendor:    img.Vendor,
 		Class:     img.Class,
 		Component: img.Component.String(),
-		Payload:   img.Digest,
+		Image:     img.Digest,
 		Size:      int64(img.Size),
-		URI:       img.URI,
+		Fetches:   []Fetch{{Role: RoleImage, Digest: img.Digest, Size: int64(img.Size), URI: img.URI}},
 		Version:   e.Manifest.Version(img.Component),
 		Keys:      keys,
 		Created:   at,
@@ -96,7 +96,12 @@ func checkManifest(m Manifest, img suit.Image, at time.Time) error {
 		return fmt.Errorf("sequence number %d lies more than %s ahead of %s: %w", m.Sequence, MaxAhead,
 			at.UTC().Format(time.RFC3339), ErrUnsupported)
 	}
-	return checkImageURI(m.URI, m.Payload)
+	for _, f := range m.Fetches {
+		if err := checkFetchURI(f.URI, f.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errPass is the error of a block that counts for nothing.

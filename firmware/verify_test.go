@@ -27,7 +27,7 @@ func spec() firmware.Spec {
 		Vendor:      vendor,
 		Class:       firmware.ClassID(vendor, "sensor-x1:rev-b"),
 		Sequence:    uint64(at.Unix()),
-		Payload:     ident.SumDigest([]byte("payload")),
+		Image:       ident.SumDigest([]byte("payload")),
 		Size:        7,
 		Version:     "1.2.3",
 		Description: "what is new",
@@ -80,8 +80,9 @@ func TestCreateSignVerify(t *testing.T) {
 			b := a.sign(t, create(t, spec()))
 			want := firmware.Manifest{
 				Envelope: b, Sequence: spec().Sequence, Vendor: spec().Vendor, Class: spec().Class, Component: "00",
-				Payload: spec().Payload, Size: 7, URI: "payload/" + spec().Payload.Hex(), Version: "1.2.3",
-				Keys: []firmware.Signature{{Key: a.ID, Alg: alg}}, Created: at,
+				Image: spec().Image, Size: 7, Version: "1.2.3",
+				Fetches: []firmware.Fetch{{Role: firmware.RoleImage, Digest: spec().Image, Size: 7, URI: "payload/" + spec().Image.Hex()}},
+				Keys:    []firmware.Signature{{Key: a.ID, Alg: alg}}, Created: at,
 			}
 			e, err := suit.Decode(b)
 			if err != nil {
@@ -171,7 +172,7 @@ func TestVerifyAttacks(t *testing.T) {
 	unsigned := create(t, spec())
 	signed := a.sign(t, unsigned)
 	other := spec()
-	other.Payload = ident.SumDigest([]byte("evil"))
+	other.Image = ident.SumDigest([]byte("evil"))
 	replace := func(old, young string) []byte { return bytes.Replace(signed, []byte(old), []byte(young), 1) }
 	posing := mallory
 	posing.ID = a.ID
@@ -195,7 +196,7 @@ func TestVerifyAttacks(t *testing.T) {
 		"bad block beside a good": {posing.sign(t, mallory.sign(t, unsigned)), []firmware.Anchor{a.Anchor, mallory.Anchor}, "untrusted", "does not verify"},
 		"key under another alg":   {sameKeyES256.sign(t, unsigned), []firmware.Anchor{a.Anchor}, "untrusted", "not a trust anchor"},
 		"anchor without a key":    {signed, []firmware.Anchor{{ID: a.ID, Alg: a.Alg}}, "untrusted", "unusable key"},
-		"tampered URI":            {replace("payload/"+spec().Payload.Hex(), "payload/"+other.Payload.Hex()), []firmware.Anchor{a.Anchor}, "digest", ""},
+		"tampered URI":            {replace("payload/"+spec().Image.Hex(), "payload/"+other.Image.Hex()), []firmware.Anchor{a.Anchor}, "digest", ""},
 		"tampered text":           {replace("1.2.3", "9.9.9"), []firmware.Anchor{a.Anchor}, "digest", "severed text"},
 		"other manifest inside":   {transplant(t, signed, create(t, other)), []firmware.Anchor{a.Anchor}, "digest", ""},
 		"too large":               {make([]byte, suit.MaxEnvelope+1), []firmware.Anchor{a.Anchor}, "malformed", "at most 65536"},
@@ -283,7 +284,7 @@ func TestVerifySequence(t *testing.T) {
 // What Create wouldn't write, another author's tool may: it is refused when it comes signed.
 func TestVerifyProfileLimits(t *testing.T) {
 	a := newAuthor(t, "author-1", cose.ESP256)
-	d := spec().Payload
+	d := spec().Image
 	for name, c := range map[string]struct {
 		spoil func(i *suit.Image, sequence *uint64, text *suit.Text)
 		want  string
@@ -319,7 +320,7 @@ func TestCreateRefuses(t *testing.T) {
 		"no vendor":         {func(s *firmware.Spec) { s.Vendor = uuid.Nil }, firmware.ErrUnsupported},
 		"no class":          {func(s *firmware.Spec) { s.Class = uuid.Nil }, firmware.ErrUnsupported},
 		"sequence 0":        {func(s *firmware.Spec) { s.Sequence = 0 }, firmware.ErrUnsupported},
-		"no payload":        {func(s *firmware.Spec) { s.Payload = ident.Digest{} }, firmware.ErrUnsupported},
+		"no payload":        {func(s *firmware.Spec) { s.Image = ident.Digest{} }, firmware.ErrUnsupported},
 		"no size":           {func(s *firmware.Spec) { s.Size = 0 }, firmware.ErrUnsupported},
 		"negative size":     {func(s *firmware.Spec) { s.Size = -1 }, firmware.ErrUnsupported},
 		"http":              {func(s *firmware.Spec) { s.URI = "http://fw.example/f" }, firmware.ErrUnsupported},
@@ -419,7 +420,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := firmware.Verify(b, anchors, at)
 		if err == nil {
-			if !bytes.Equal(m.Envelope, b) || m.Keys == nil || m.Payload.IsZero() || m.Size < 1 || firmware.CheckURI(m.URI) != nil {
+			if !bytes.Equal(m.Envelope, b) || m.Keys == nil || m.Image.IsZero() || m.Size < 1 || firmware.CheckURI(m.URI()) != nil {
 				t.Errorf("verified %+v", m)
 			}
 			return

@@ -60,7 +60,7 @@ func (a author) sign(spec firmware.Spec) []byte {
 }
 
 func spec(payload []byte) firmware.Spec {
-	return firmware.Spec{Vendor: vendor, Class: class, Sequence: 1000, Payload: ident.SumDigest(payload), Size: int64(len(payload)), Version: "2.5.1"}
+	return firmware.Spec{Vendor: vendor, Class: class, Sequence: 1000, Image: ident.SumDigest(payload), Size: int64(len(payload)), Version: "2.5.1"}
 }
 
 // image makes a payload in which no two chunks are alike.

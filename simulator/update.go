@@ -109,8 +109,8 @@ func (d *device) take(digest ident.Digest, envelope []byte) {
 		d.finish(u, topics.WordRejected, reason, detail)
 		return
 	}
-	u.sequence, u.version, u.payload = m.Sequence, m.Version, m.Payload
-	if m.Payload == d.flash.image.Digest { // there already
+	u.sequence, u.version, u.payload = m.Sequence, m.Version, m.Image
+	if m.Image == d.flash.image.Digest { // there already
 		d.flash.image.Sequence = m.Sequence
 		d.finish(u, topics.WordInstalled, "", "")
 		return
@@ -119,7 +119,7 @@ func (d *device) take(digest ident.Digest, envelope []byte) {
 	if d.fault.Kind == BadFlash {
 		cell = int64(d.fault.At * float64(m.Size))
 	}
-	u.slot = newSlot(m.Payload, m.Size, d.fleet.config.ChunkSize, cell)
+	u.slot = newSlot(m.Image, m.Size, d.fleet.config.ChunkSize, cell)
 	u.token = fmt.Sprintf("b%du%d", d.flash.boot, d.flash.seq)
 	u.stage = topics.WordDownloading
 	d.fresh = false
@@ -143,7 +143,6 @@ func reasonOf(err error) topics.Reason {
 // judge checks a verified manifest against the device: is it for this hardware, newer, and possible?
 func (d *device) judge(m firmware.Manifest) (topics.Reason, string) {
 	model, have := d.fleet.config.Model, d.flash.image
-	payload, ours := firmware.PayloadOf(m.URI)
 	switch {
 	case m.Vendor != model.Vendor:
 		return topics.ReasonWrongVendor, ""
@@ -151,9 +150,9 @@ func (d *device) judge(m firmware.Manifest) (topics.Reason, string) {
 		return topics.ReasonWrongClass, ""
 	case m.Component != model.Component:
 		return topics.ReasonUnsupportedManifest, "no such component"
-	case !ours || payload != m.Payload:
+	case len(m.Fetches) != 1 || m.Fetches[0].URI != firmware.PayloadURI(m.Image):
 		return topics.ReasonUnsupportedManifest, "the payload's address is not payload/<its digest>"
-	case m.Sequence < have.Sequence, m.Sequence == have.Sequence && m.Payload != have.Digest:
+	case m.Sequence < have.Sequence, m.Sequence == have.Sequence && m.Image != have.Digest:
 		return topics.ReasonVersionNotNewer, fmt.Sprintf("sequence %d, installed is %d", m.Sequence, have.Sequence)
 	case model.Space > 0 && m.Size > model.Space, m.Size/int64(d.fleet.config.ChunkSize) >= 1<<31:
 		return topics.ReasonNoSpace, fmt.Sprintf("%d bytes", m.Size)

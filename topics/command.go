@@ -80,7 +80,8 @@ type (
 	ManifestCreate struct {
 		Envelope []byte `json:"envelope" cbor:"1,keyasint"`
 	}
-	// ManifestView is a manifest as replies show it. Digest is the SUIT digest of the manifest.
+	// ManifestView is a manifest as replies show it. Digest is the SUIT digest of the manifest; Payload and Size are of
+	// the image, whose presence proves the install; Fetches are what a device may fetch for it, in the order of its tries.
 	ManifestView struct {
 		Digest    ident.Digest `json:"digest" cbor:"1,keyasint"`
 		Sequence  uint64       `json:"sequence" cbor:"2,keyasint"`
@@ -89,10 +90,20 @@ type (
 		Component string       `json:"component" cbor:"5,keyasint"`
 		Payload   ident.Digest `json:"payload" cbor:"6,keyasint"`
 		Size      int64        `json:"size" cbor:"7,keyasint"`
-		URI       string       `json:"uri" cbor:"8,keyasint"`
+		URI       string       `json:"uri" cbor:"8,keyasint"` // of the last of Fetches, for a device without a precursor
 		Version   string       `json:"version,omitempty" cbor:"9,keyasint,omitempty"`
 		Keys      []string     `json:"keys" cbor:"10,keyasint"` // trust anchors that verified it, "id (alg)"
 		Created   time.Time    `json:"created" cbor:"11,keyasint"`
+		Fetches   []FetchView  `json:"fetches,omitempty" cbor:"80,keyasint,omitempty"`
+	}
+	// FetchView is one object that a device may fetch. Role is image, delta (Precursor is what it is applied to) or
+	// ciphertext.
+	FetchView struct {
+		Role      string       `json:"role" cbor:"1,keyasint"`
+		Digest    ident.Digest `json:"digest" cbor:"2,keyasint"`
+		Size      int64        `json:"size" cbor:"3,keyasint"`
+		URI       string       `json:"uri" cbor:"4,keyasint"`
+		Precursor ident.Digest `json:"precursor,omitzero" cbor:"5,keyasint,omitzero"`
 	}
 )
 

@@ -92,7 +92,7 @@ func (g *target) envelope(payload []byte) []byte {
 	g.t.Helper()
 	vendor := firmware.VendorID("acme.example")
 	b, err := firmware.Create(firmware.Spec{Vendor: vendor, Class: firmware.ClassID(vendor, "th-2"), Sequence: uint64(time.Now().Unix()),
-		Payload: ident.SumDigest(payload), Size: int64(len(payload))})
+		Image: ident.SumDigest(payload), Size: int64(len(payload))})
 	if err != nil {
 		g.t.Fatal(err)
 	}

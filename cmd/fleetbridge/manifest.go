@@ -70,7 +70,7 @@ func (a *app) createManifest(m manifestFlags) error {
 		return err
 	}
 	envelope, err := firmware.Create(firmware.Spec{
-		Vendor: vendor, Class: class, Component: component, Sequence: m.sequence, Payload: digest, Size: size,
+		Vendor: vendor, Class: class, Component: component, Sequence: m.sequence, Image: digest, Size: size,
 		URI: m.uri, Version: m.version, Description: m.description,
 	})
 	if err != nil {
@@ -236,7 +236,10 @@ func (a *app) printManifest(v topics.ManifestView) error {
 // viewOf is a manifest that was verified here, in the words of a reply.
 func viewOf(m firmware.Manifest) topics.ManifestView {
 	v := topics.ManifestView{Digest: m.Digest, Sequence: m.Sequence, Vendor: m.Vendor, Class: m.Class, Component: m.Component,
-		Payload: m.Payload, Size: m.Size, URI: m.URI, Version: m.Version, Created: m.Created}
+		Payload: m.Image, Size: m.Size, URI: m.URI(), Version: m.Version, Created: m.Created}
+	for _, f := range m.Fetches {
+		v.Fetches = append(v.Fetches, topics.FetchView{Role: string(f.Role), Digest: f.Digest, Size: f.Size, URI: f.URI, Precursor: f.Precursor})
+	}
 	for _, k := range m.Keys {
 		v.Keys = append(v.Keys, k.Key.String()+" ("+k.Alg.String()+")")
 	}

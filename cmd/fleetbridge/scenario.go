@@ -83,7 +83,7 @@ func (s *fleetSetup) release(ctx context.Context, key cose.PrivateKey, version s
 		return v, fmt.Errorf("upload payload: %w", err)
 	}
 	envelope, err := firmware.Create(firmware.Spec{Vendor: s.vendor, Class: s.class, Sequence: sequence,
-		Payload: digest, Size: s.size, Version: version})
+		Image: digest, Size: s.size, Version: version})
 	if err != nil {
 		return v, err
 	}

@@ -40,7 +40,7 @@ func manifestVerify(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if digest != m.Payload || size != m.Size {
+			if digest != m.Image || size != m.Size {
 				return fmt.Errorf("%s is not the manifest's payload: %w", payload, firmware.ErrDigestMismatch)
 			}
 		}

@@ -114,12 +114,21 @@ type manifestRecord struct {
 	Vendor    []byte            `cbor:"4,keyasint,omitempty"`
 	Class     []byte            `cbor:"5,keyasint,omitempty"`
 	Component string            `cbor:"6,keyasint,omitempty"`
-	Payload   []byte            `cbor:"7,keyasint,omitempty"`
+	Image     []byte            `cbor:"7,keyasint,omitempty"`
 	Size      int64             `cbor:"8,keyasint,omitempty"`
-	URI       string            `cbor:"9,keyasint,omitempty"`
+	URI       string            `cbor:"9,keyasint,omitempty"` // read of records without Fetches: where the image is fetched
 	Version   string            `cbor:"10,keyasint,omitempty"`
 	Keys      []signatureRecord `cbor:"11,keyasint,omitempty"`
 	Created   stamp             `cbor:"12,keyasint,omitempty"`
+	Fetches   []fetchRecord     `cbor:"80,keyasint,omitempty"`
+}
+
+type fetchRecord struct {
+	Role      string `cbor:"1,keyasint"`
+	Digest    []byte `cbor:"2,keyasint"`
+	Size      int64  `cbor:"3,keyasint"`
+	URI       string `cbor:"4,keyasint"`
+	Precursor []byte `cbor:"5,keyasint,omitempty"`
 }
 
 func manifestRecordOf(m firmware.Manifest) manifestRecord {
@@ -130,14 +139,16 @@ func manifestRecordOf(m firmware.Manifest) manifestRecord {
 		Vendor:    uuidBytes(m.Vendor),
 		Class:     uuidBytes(m.Class),
 		Component: m.Component,
-		Payload:   digestBytes(m.Payload),
+		Image:     digestBytes(m.Image),
 		Size:      m.Size,
-		URI:       m.URI,
 		Version:   m.Version,
 		Created:   stampOf(m.Created),
 	}
 	for _, s := range m.Keys {
 		r.Keys = append(r.Keys, signatureRecord{Key: s.Key.String(), Alg: int64(s.Alg)})
+	}
+	for _, f := range m.Fetches {
+		r.Fetches = append(r.Fetches, fetchRecord{string(f.Role), digestBytes(f.Digest), f.Size, f.URI, digestBytes(f.Precursor)})
 	}
 	return r
 }
@@ -151,14 +162,20 @@ func (r manifestRecord) domain() (firmware.Manifest, error) {
 		Vendor:    p.uuid(r.Vendor),
 		Class:     p.uuid(r.Class),
 		Component: r.Component,
-		Payload:   p.digest(r.Payload),
+		Image:     p.digest(r.Image),
 		Size:      r.Size,
-		URI:       r.URI,
 		Version:   r.Version,
 		Created:   r.Created.time(),
 	}
 	for _, s := range r.Keys {
 		m.Keys = append(m.Keys, firmware.Signature{Key: parsed(&p, ident.ParseKey, s.Key), Alg: cose.Alg(s.Alg)})
+	}
+	for _, f := range r.Fetches {
+		m.Fetches = append(m.Fetches, firmware.Fetch{Role: firmware.Role(f.Role), Digest: p.digest(f.Digest), Size: f.Size,
+			URI: f.URI, Precursor: p.digest(f.Precursor)})
+	}
+	if r.URI != "" {
+		m.Fetches = []firmware.Fetch{{Role: firmware.RoleImage, Digest: m.Image, Size: m.Size, URI: r.URI}}
 	}
 	return m, p.err
 }

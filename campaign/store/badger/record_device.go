@@ -102,7 +102,7 @@ func workRecordOf(w campaign.Work) workRecord {
 		r.Waiting = append(r.Waiting, c.String())
 	}
 	for _, f := range w.Failures {
-		r.Failures = append(r.Failures, failureRecord{digestBytes(f.Payload), f.Count, stampOf(f.Last)})
+		r.Failures = append(r.Failures, failureRecord{digestBytes(f.Image), f.Count, stampOf(f.Last)})
 	}
 	return r
 }
@@ -114,7 +114,7 @@ func (r workRecord) domain() (campaign.Work, error) {
 		w.Waiting = append(w.Waiting, parsed(&p, ident.ParseCampaign, c))
 	}
 	for _, f := range r.Failures {
-		w.Failures = append(w.Failures, campaign.Failure{Payload: p.digest(f.Payload), Count: f.Count, Last: f.Last.time()})
+		w.Failures = append(w.Failures, campaign.Failure{Image: p.digest(f.Payload), Count: f.Count, Last: f.Last.time()})
 	}
 	return w, p.err
 }
