@@ -23,7 +23,7 @@ func TestCreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := campaign.Campaign{ID: spec.ID, Description: "x", Manifest: m.Digest, Sequence: m.Sequence, Vendor: vendor, Class: class,
-		Component: component, Image: m.Image, Size: m.Size, Policy: policy(), Phase: campaign.Draft, Revision: 1,
+		Component: component, Image: m.Image, Size: m.Download(), Policy: policy(), Phase: campaign.Draft, Revision: 1,
 		Selection: campaign.Selection{Devices: []ident.Device{device("a"), device("b")}},
 		Seed:      spec.Seed, CreatedBy: "op", Created: start}
 	if diff := gocmp.Diff(want, c, equate); diff != "" {

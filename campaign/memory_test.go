@@ -389,6 +389,7 @@ var equate = cmpopts.EquateComparable(ident.Device{}, ident.Campaign{})
 func (w *world) manifest(name string) firmware.Manifest {
 	m := firmware.Manifest{Digest: ident.SumDigest([]byte("manifest " + name)), Image: ident.SumDigest([]byte(name)),
 		Vendor: vendor, Class: class, Component: component, Size: 1000, Sequence: 7}
+	m.Fetches = []firmware.Fetch{{Role: firmware.RoleCiphertext, Digest: ident.SumDigest([]byte("encrypted " + name)), Size: 1016}}
 	w.m.manifests[m.Digest] = m
 	return m
 }

@@ -152,7 +152,7 @@ func TestPlanSaysWhoIsLeftOutAndWhy(t *testing.T) {
 	}
 	id := w.draft("c", m, policy(), "a", "b", "c", "d", "nobody")
 	p := w.plan(id)
-	if p.Devices != 3 || p.Poisoned != 1 || len(p.Busy) != 1 || p.Busy[0] != (campaign.Blocked{Campaign: busy, Devices: 1}) || p.Bytes() != 3*m.Size {
+	if p.Devices != 3 || p.Poisoned != 1 || len(p.Busy) != 1 || p.Busy[0] != (campaign.Blocked{Campaign: busy, Devices: 1}) || p.Bytes() != 3*m.Download() {
 		t.Errorf("%d devices, %d poisoned, busy %v, %d bytes", p.Devices, p.Poisoned, p.Busy, p.Bytes())
 	}
 	left := map[string]int{}

@@ -27,7 +27,7 @@ func TestUpdateOfADraft(t *testing.T) {
 		t.Fatalf("%v, %+v", err, res)
 	}
 	want.Description, want.Policy, want.Revision = "y", p, 2
-	want.Manifest, want.Image, want.Size = second.Digest, second.Image, second.Size
+	want.Manifest, want.Image, want.Size = second.Digest, second.Image, second.Download()
 	want.Selection.Devices = []ident.Device{device("a"), device("b")}
 	if diff := gocmp.Diff(want, got, equate); diff != "" {
 		t.Error(diff)
