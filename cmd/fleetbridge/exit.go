@@ -63,7 +63,7 @@ func exitCode(err error) int {
 		return exitTimeout
 	}
 	for _, bad := range []error{config.ErrInvalid, client.ErrServer, ident.ErrInvalid, topics.ErrUnknownRole,
-		cose.ErrUnknownAlg, cose.ErrKey, simulator.ErrConfig, simulator.ErrMix, spec.ErrInvalid} {
+		cose.ErrUnknownAlg, cose.ErrKey, cose.ErrPassphrase, simulator.ErrConfig, simulator.ErrMix, spec.ErrInvalid} {
 		if errors.Is(err, bad) {
 			return exitUsage
 		}

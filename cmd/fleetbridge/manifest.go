@@ -114,7 +114,7 @@ func manifestSign(a *app) *cobra.Command {
 		if out == "" {
 			out = args[0]
 		}
-		n, err := signManifest(args[0], out, keyFile, id, algs)
+		n, err := a.signManifest(args[0], out, keyFile, id, algs)
 		if err != nil {
 			return err
 		}
@@ -124,12 +124,12 @@ func manifestSign(a *app) *cobra.Command {
 	return c
 }
 
-func signManifest(in, out, keyFile, id string, algs []string) (int, error) {
+func (a *app) signManifest(in, out, keyFile, id string, algs []string) (int, error) {
 	kid, err := ident.ParseKey(id)
 	if err != nil {
 		return 0, err
 	}
-	key, err := readPrivateKey(keyFile)
+	key, err := a.readPrivateKey(keyFile, "")
 	if err != nil {
 		return 0, err
 	}
@@ -154,18 +154,6 @@ func signManifest(in, out, keyFile, id string, algs []string) (int, error) {
 		}
 	}
 	return len(use), replaceFile(out, envelope)
-}
-
-// replaceFile writes a file so that a crash leaves the old one or the new one.
-func replaceFile(path string, b []byte) error {
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o644); err != nil {
-		return fmt.Errorf("write file: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("replace file: %w", err)
-	}
-	return nil
 }
 
 func manifestShow(a *app) *cobra.Command {
@@ -228,9 +216,13 @@ func manifestGet(a *app) *cobra.Command {
 }
 
 func (a *app) printManifest(v topics.ManifestView) error {
-	return a.printOne(v, row{"manifest", v.Digest.String()}, row{"sequence", fmt.Sprint(v.Sequence)}, row{"version", v.Version},
-		row{"vendor", v.Vendor.String()}, row{"class", v.Class.String()}, row{"component", v.Component},
-		row{"payload", v.Payload.String()}, row{"size", bytesText(v.Size)}, row{"uri", v.URI}, row{"keys", strings.Join(v.Keys, ", ")})
+	return a.printOne(v, manifestRows(v)...)
+}
+
+func manifestRows(v topics.ManifestView) []row {
+	return []row{{"manifest", v.Digest.String()}, {"sequence", fmt.Sprint(v.Sequence)}, {"version", v.Version},
+		{"vendor", v.Vendor.String()}, {"class", v.Class.String()}, {"component", v.Component},
+		{"payload", v.Payload.String()}, {"size", bytesText(v.Size)}, {"uri", v.URI}, {"keys", strings.Join(v.Keys, ", ")}}
 }
 
 // viewOf is a manifest that was verified here, in the words of a reply.

@@ -87,7 +87,7 @@ func (a *app) sim(ctx context.Context, cl *client.Client, own client.Context, m 
 	case m.keep > 0:
 		s.class = firmware.ClassID(firmware.VendorID(simVendor), s.name)
 	case m.campaign != "":
-		if run.existing, err = s.join(ctx, m.campaign, m.key); err != nil {
+		if run.existing, err = s.join(ctx, a, m.campaign, m.key); err != nil {
 			return err
 		}
 	default:
@@ -125,7 +125,7 @@ func (m simFlags) scenario(cl *client.Client) (*fleetSetup, []topics.Wave, error
 }
 
 // join reads of an existing campaign what its devices must be.
-func (s *fleetSetup) join(ctx context.Context, id, keyFile string) (ident.Campaign, error) {
+func (s *fleetSetup) join(ctx context.Context, a *app, id, keyFile string) (ident.Campaign, error) {
 	v, err := campaignDo(ctx, s.cl, "get", id, "")
 	if err != nil {
 		return v.Campaign, err
@@ -133,7 +133,7 @@ func (s *fleetSetup) join(ctx context.Context, id, keyFile string) (ident.Campai
 	if keyFile == "" {
 		return v.Campaign, usagef("--key is needed with --campaign: the devices trust nobody else")
 	}
-	key, err := readPublicKey(keyFile)
+	key, err := a.readPublicKey(keyFile, "")
 	if err != nil {
 		return v.Campaign, err
 	}

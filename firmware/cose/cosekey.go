@@ -102,11 +102,23 @@ func (w coseKey) public() (PublicKey, error) {
 
 // Marshal writes k in deterministic encoding. An algorithm that doesn't fit the key is refused.
 func (k COSEKey) Marshal() ([]byte, error) {
+	w, err := k.wire()
+	if err != nil {
+		return nil, err
+	}
+	b, err := coreEnc.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("write COSE_Key: %w: %w", ErrKey, err)
+	}
+	return b, nil
+}
+
+func (k COSEKey) wire() (coseKey, error) {
 	if k.Alg != 0 && k.Alg.Kind() != k.Key.Kind() {
-		return nil, fmt.Errorf("write COSE_Key: %s with a %s key: %w", k.Alg, k.Key.Kind(), ErrKey)
+		return coseKey{}, fmt.Errorf("write COSE_Key: %s with a %s key: %w", k.Alg, k.Key.Kind(), ErrKey)
 	}
 	if errEnc != nil {
-		return nil, fmt.Errorf("write COSE_Key: %w", errEnc)
+		return coseKey{}, fmt.Errorf("write COSE_Key: %w", errEnc)
 	}
 	w := coseKey{KID: cbor.ByteString(k.KID), Alg: int64(k.Alg)}
 	switch k.Key.Kind() {
@@ -115,16 +127,12 @@ func (k COSEKey) Marshal() ([]byte, error) {
 	case P256:
 		point, err := k.Key.ec.Bytes()
 		if err != nil {
-			return nil, fmt.Errorf("write COSE_Key: %w: %w", ErrKey, err)
+			return coseKey{}, fmt.Errorf("write COSE_Key: %w: %w", ErrKey, err)
 		}
 		w.Kty, w.Crv = ktyEC2, crvP256
 		w.X, w.Y = cbor.ByteString(point[1:1+scalarSize]), cbor.ByteString(point[1+scalarSize:])
 	default:
-		return nil, fmt.Errorf("write COSE_Key: none: %w", ErrKey)
+		return coseKey{}, fmt.Errorf("write COSE_Key: none: %w", ErrKey)
 	}
-	b, err := coreEnc.Marshal(w)
-	if err != nil {
-		return nil, fmt.Errorf("write COSE_Key: %w: %w", ErrKey, err)
-	}
-	return b, nil
+	return w, nil
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // ErrKey is wrapped by every error about a key that can't be read or is not of our kinds.
@@ -96,7 +95,7 @@ func ParsePublicKey(b []byte) (PublicKey, error) {
 			return PublicKey{}, fmt.Errorf("parse public key: %w", err)
 		}
 		return ParseSPKI(der)
-	case len(b) > 0 && b[0]>>5 == 5: // a CBOR map
+	case isMap(b):
 		k, err := ParseCOSEKey(b)
 		return k.Key, err
 	}
@@ -128,90 +127,4 @@ func newPublicKey(pub any) (PublicKey, error) {
 		return PublicKey{ed: p}, nil
 	}
 	return PublicKey{}, fmt.Errorf("%T, want a P-256 or Ed25519 key: %w", pub, ErrKey)
-}
-
-// PrivateKey is a P-256 or Ed25519 private key. It belongs to an author, offline; no server code holds one. It prints
-// as "redacted".
-type PrivateKey struct {
-	ec *ecdsa.PrivateKey
-	ed ed25519.PrivateKey
-}
-
-// GeneratePrivateKey draws a key of kind k from rand, and is a function of what rand returns.
-func GeneratePrivateKey(k Kind, rand io.Reader) (PrivateKey, error) {
-	if k != P256 && k != Curve25519 {
-		return PrivateKey{}, fmt.Errorf("generate key of kind %q: %w", k, ErrUnknownAlg)
-	}
-	// Rejection sampling: a P-256 scalar is out of range once in 2^32 draws, so only a broken source needs a third one.
-	for range 3 {
-		var seed [scalarSize]byte
-		if _, err := io.ReadFull(rand, seed[:]); err != nil {
-			return PrivateKey{}, fmt.Errorf("generate key: %w", err)
-		}
-		if k == Curve25519 {
-			return PrivateKey{ed: ed25519.NewKeyFromSeed(seed[:])}, nil
-		}
-		if ec, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed[:]); err == nil {
-			return PrivateKey{ec: ec}, nil
-		}
-	}
-	return PrivateKey{}, fmt.Errorf("generate key: random source is broken: %w", ErrKey)
-}
-
-// Public returns the public half, the zero value for the zero value.
-func (k PrivateKey) Public() PublicKey {
-	switch {
-	case k.ec != nil:
-		return PublicKey{ec: &k.ec.PublicKey}
-	case k.ed != nil:
-		return PublicKey{ed: k.ed.Public().(ed25519.PublicKey)}
-	}
-	return PublicKey{}
-}
-
-// String keeps the key out of logs.
-func (k PrivateKey) String() string { return "redacted" }
-
-// Format keeps the key out of logs under every verb.
-func (k PrivateKey) Format(s fmt.State, _ rune) {
-	_, _ = io.WriteString(s, k.String()) // the state keeps the error
-}
-
-// PEM returns the key as an unencrypted PKCS#8 PEM block; the caller writes it where only its owner can read.
-func (k PrivateKey) PEM() ([]byte, error) {
-	var key any = k.ed
-	if k.ec != nil {
-		key = k.ec
-	} else if k.ed == nil {
-		return nil, fmt.Errorf("write private key: none: %w", ErrKey)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("write private key: %w: %w", ErrKey, err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: der}), nil
-}
-
-// ParsePrivateKey parses a PKCS#8 PEM block ("PRIVATE KEY"). The error wraps ErrKey and never quotes the input.
-func ParsePrivateKey(b []byte) (PrivateKey, error) {
-	if len(b) > maxKey {
-		return PrivateKey{}, fmt.Errorf("parse private key: %d bytes, at most %d: %w", len(b), maxKey, ErrKey)
-	}
-	der, err := pemBytes(b, privateBlock)
-	if err != nil {
-		return PrivateKey{}, fmt.Errorf("parse private key: %w", err)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return PrivateKey{}, fmt.Errorf("parse private key: %w: %w", ErrKey, err)
-	}
-	switch p := key.(type) {
-	case *ecdsa.PrivateKey:
-		if p.Curve == elliptic.P256() {
-			return PrivateKey{ec: p}, nil
-		}
-	case ed25519.PrivateKey:
-		return PrivateKey{ed: p}, nil
-	}
-	return PrivateKey{}, fmt.Errorf("parse private key: %T, want P-256 or Ed25519: %w", key, ErrKey)
 }
