@@ -134,9 +134,9 @@ func (r *request) claim() bool {
 // commitBatch runs first and what is waiting behind it, commits, and answers. It returns a request that it ran, that
 // did not fit, and that is to be run again in the next batch.
 func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	b := &batch{ov: newOverlay(snapshot{txn}, m)}
+	base := s.shown.take()
+	defer s.shown.give(base)
+	b := &batch{ov: newOverlay(base, m)}
 	err := errExited // stands if a function ends this goroutine: then nothing is committed
 	defer func() { b.answer(err) }()
 	for r := first; r != nil; r = s.next(b) {
@@ -209,15 +209,13 @@ func (s *Store) call(b *batch, r *request) (err error) {
 	return t.bad
 }
 
-// commit makes b's writes durable. A failed commit stops the store: Badger may hold the writes in memory, or on disk, or
+// commit makes b's writes durable, then visible. A failed commit stops the store: Badger may hold the writes in memory, or on disk, or
 // not at all, and an fsync that failed once says nothing when it succeeds later.
 func (s *Store) commit(b *batch) error {
 	s.stats.functions.Add(uint64(len(b.reqs)))
 	if len(b.ov.data) == 0 {
 		return nil
 	}
-	s.gate.Lock()
-	defer s.gate.Unlock()
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	err := b.ov.flush(txn)
@@ -237,8 +235,10 @@ func (s *Store) commit(b *batch) error {
 			close(s.stopped)
 		}
 		s.log.Error("commit failed", "err", err)
+		return err
 	}
-	return err
+	s.shown.publish(s.db.NewTransaction(false))
+	return nil
 }
 
 // counters are what Stats reads.

@@ -45,7 +45,9 @@ func (s *Store) Downgrade() error {
 		}
 		return nil
 	})
-	return errors.Join(err, s.SetVersion("1"))
+	err = errors.Join(err, s.SetVersion("1"))
+	s.shown.publish(s.db.NewTransaction(false)) // written past the committer
+	return err
 }
 
 // HardBytes is what one transaction holds.

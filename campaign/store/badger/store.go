@@ -78,7 +78,7 @@ type Store struct {
 	inUse  sync.WaitGroup
 	ended  chan struct{} // closed when the committer has returned
 
-	gate    sync.RWMutex // held by the committer from before a commit until its outcome is known
+	shown   *published // what Views and the next batch read
 	failed  atomic.Pointer[error]
 	stopped chan struct{} // closed when failed is set
 	began   atomic.Int64  // when the commit under way began, in Unix nanoseconds; 0: none is
@@ -121,6 +121,7 @@ func Open(o Options) (*Store, error) {
 		queue: make(chan *request, queueLen),
 		limit: limitsOf(db),
 		write: (*kv.Txn).Commit,
+		shown: newPublished(db.NewTransaction(false)),
 		ended: make(chan struct{}),
 
 		stopped: make(chan struct{}),
@@ -140,8 +141,8 @@ func (s *Store) enter() error {
 	return nil
 }
 
-// View runs fn on a snapshot of what is committed. Its methods return ctx's error once ctx has ended. After a failed
-// commit there is nothing that could be shown without the risk of taking it back later: View returns ErrFailed.
+// View runs fn on the newest commit that is durable, and waits for none that is under way. Its methods return ctx's error
+// once ctx has ended. After a failed commit nobody knows what a new process will find: View returns ErrFailed.
 func (s *Store) View(ctx context.Context, fn func(campaign.Reader) error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -150,15 +151,12 @@ func (s *Store) View(ctx context.Context, fn func(campaign.Reader) error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Badger shows a commit under way, or one that failed to sync, to a snapshot that is taken too early.
-	s.gate.RLock()
-	txn, err := s.db.NewTransaction(false), s.failure()
-	s.gate.RUnlock()
-	defer txn.Discard()
-	if err != nil {
+	if err := s.failure(); err != nil {
 		return err
 	}
-	r := &reader{src: snapshot{txn}, ctx: ctx}
+	seen := s.shown.take()
+	defer s.shown.give(seen)
+	r := &reader{src: seen, ctx: ctx}
 	defer func() { r.ended = true }()
 	return fn(r)
 }
@@ -175,6 +173,7 @@ func (s *Store) Close() error {
 	s.inUse.Wait()
 	close(s.queue) // nobody can send any more: senders have been counted out
 	<-s.ended
+	s.shown.give(s.shown.newest)
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}

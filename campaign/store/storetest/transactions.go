@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
@@ -22,6 +23,8 @@ func testTransactions(t *testing.T, open Open) {
 		"a lost goroutine harms none":  testGoexit,
 		"one after the other":          testSerial,
 		"view is a snapshot":           testSnapshot,
+		"an answer is seen at once":    testAnswered,
+		"a view waits for no update":   testViewBeside,
 		"what is read is one's own":    testOwnReads,
 		"a transaction ends":           testEnded,
 		"context before the start":     testContextBefore,
@@ -240,6 +243,57 @@ func testSnapshot(t *testing.T, s campaign.Store) {
 		t.Errorf("View: %v, want the function's error", err)
 	}
 }
+
+// testAnswered: whoever was answered sees its write in the next View, however many others commit meanwhile.
+func testAnswered(t *testing.T, s campaign.Store) {
+	const callers, rounds = 16, 40
+	tn := tenants[0]
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			d := device(fmt.Sprint("d-", c))
+			for i := range uint64(rounds) {
+				err := s.Update(t.Context(), func(tx campaign.Tx) error { return tx.PutDevice(tn, campaign.Device{ID: d, Boot: i}) })
+				err = errors.Join(err, s.View(t.Context(), func(r campaign.Reader) error {
+					v, err := r.Device(tn, d)
+					if err == nil && v.Boot != i {
+						err = fmt.Errorf("after the answer to write %d a View sees %d", i, v.Boot)
+					}
+					return err
+				}))
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// testViewBeside: a View comes back while an Update is under way, and sees nothing of it.
+func testViewBeside(t *testing.T, s campaign.Store) {
+	tn := tenants[0]
+	update(t, s, func(tx campaign.Tx) error { return putDevices(tx, tn, "a") })
+	update(t, s, func(tx campaign.Tx) error {
+		if err := putDevices(tx, tn, "b"); err != nil {
+			return err
+		}
+		seen := make(chan error, 1)
+		go func() {
+			seen <- s.View(context.Background(), func(r campaign.Reader) error { wantDevices(t, r, tn, "a"); return nil })
+		}()
+		select {
+		case err := <-seen:
+			return err
+		case <-time.After(patience):
+			return errors.New("the View waits for the Update")
+		}
+	})
+	view(t, s, func(r campaign.Reader) error { wantDevices(t, r, tn, "a", "b"); return nil })
+}
+
+// patience is when a test gives up on something that ought to happen at once.
+const patience = 30 * time.Second
 
 // testOwnReads: what a function does to the values that it read is seen by nobody, and a record that was read after a
 // write that failed is as it was before.
