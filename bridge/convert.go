@@ -192,7 +192,7 @@ func manifestView(m firmware.Manifest) topics.ManifestView {
 		Payload: m.Image, Size: m.Size, URI: m.URI(), Version: m.Version, Created: m.Created,
 	}
 	for _, f := range m.Fetches {
-		v.Fetches = append(v.Fetches, topics.FetchView{Role: string(f.Role), Digest: f.Digest, Size: f.Size, URI: f.URI, Precursor: f.Precursor})
+		v.Fetches = append(v.Fetches, topics.FetchView{Role: string(f.Role), Payload: f.Digest, Size: f.Size, URI: f.URI, Precursor: f.Precursor})
 	}
 	for _, k := range m.Keys {
 		v.Keys = append(v.Keys, fmt.Sprintf("%s (%s)", k.Key, k.Alg))

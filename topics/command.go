@@ -96,11 +96,11 @@ type (
 		Created   time.Time    `json:"created" cbor:"11,keyasint"`
 		Fetches   []FetchView  `json:"fetches,omitempty" cbor:"80,keyasint,omitempty"`
 	}
-	// FetchView is one object that a device may fetch. Role is image, delta (Precursor is what it is applied to) or
+	// FetchView is one payload that a device may fetch. Role is image, delta (Precursor is what it is applied to) or
 	// ciphertext.
 	FetchView struct {
 		Role      string       `json:"role" cbor:"1,keyasint"`
-		Digest    ident.Digest `json:"digest" cbor:"2,keyasint"`
+		Payload   ident.Digest `json:"payload" cbor:"2,keyasint"`
 		Size      int64        `json:"size" cbor:"3,keyasint"`
 		URI       string       `json:"uri" cbor:"4,keyasint"`
 		Precursor ident.Digest `json:"precursor,omitzero" cbor:"5,keyasint,omitzero"`

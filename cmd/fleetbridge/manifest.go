@@ -230,7 +230,7 @@ func viewOf(m firmware.Manifest) topics.ManifestView {
 	v := topics.ManifestView{Digest: m.Digest, Sequence: m.Sequence, Vendor: m.Vendor, Class: m.Class, Component: m.Component,
 		Payload: m.Image, Size: m.Size, URI: m.URI(), Version: m.Version, Created: m.Created}
 	for _, f := range m.Fetches {
-		v.Fetches = append(v.Fetches, topics.FetchView{Role: string(f.Role), Digest: f.Digest, Size: f.Size, URI: f.URI, Precursor: f.Precursor})
+		v.Fetches = append(v.Fetches, topics.FetchView{Role: string(f.Role), Payload: f.Digest, Size: f.Size, URI: f.URI, Precursor: f.Precursor})
 	}
 	for _, k := range m.Keys {
 		v.Keys = append(v.Keys, k.Key.String()+" ("+k.Alg.String()+")")
