@@ -31,6 +31,7 @@ import (
 const (
 	DefaultCommitDeadline = 30 * time.Second
 	DefaultMaxPacket      = 260 << 10
+	DefaultAbandonAfter   = 24 * time.Hour
 )
 
 // Options are what a bridge is made of. Store, Link and Catalogue must be given.
@@ -49,6 +50,8 @@ type Options struct {
 	Disconnect func(topics.Principal)
 	// CommitDeadline is how long a message waits for its commit before it is refused; 0: DefaultCommitDeadline.
 	CommitDeadline time.Duration
+	// AbandonAfter is when an upload that got no byte is given up, and its room with it; 0: DefaultAbandonAfter.
+	AbandonAfter time.Duration
 	// MaxPacket is the largest packet that the link takes, in bytes, told by server/info; 0: DefaultMaxPacket.
 	MaxPacket uint32
 }
@@ -62,6 +65,7 @@ type Bridge struct {
 	plans     *plans
 	progress  *progress
 	slots     *slots
+	uploads   uploadLocks
 	stats     counters
 	events    chan event
 	troubles  *troubles
@@ -83,6 +87,9 @@ func New(o Options) (*Bridge, error) {
 	}
 	if o.CommitDeadline == 0 {
 		o.CommitDeadline = DefaultCommitDeadline
+	}
+	if o.AbandonAfter == 0 {
+		o.AbandonAfter = DefaultAbandonAfter
 	}
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket

@@ -2,13 +2,10 @@ package bridge
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"fleetbridge/campaign"
 	"fleetbridge/firmware"
 	"fleetbridge/ident"
-	"fleetbridge/internal/failpoint"
 	"fleetbridge/topics"
 )
 
@@ -17,97 +14,78 @@ import (
 // not listed and no manifest may name it, so it is not served either.
 
 func payloadBegin(ctx context.Context, c *call, req topics.PayloadBegin) (any, error) {
-	offset, err := c.b.o.Catalogue.Begin(c.tenant, req.Digest, req.Size)
-	if err != nil {
-		return nil, fmt.Errorf("begin upload: %w", err)
-	}
-	failpoint.At("payload: begun without record", "")
-	complete := false
-	err = c.b.commit(ctx, func(tx campaign.Tx) error {
-		p, err := tx.Payload(c.tenant, req.Digest)
-		complete = err == nil && !p.Created.IsZero()
-		if complete {
-			return nil
-		}
-		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
-			return fmt.Errorf("read payload: %w", err)
-		}
-		if err != nil {
-			if err := campaign.MayStore(tx, c.tenant, req.Size); err != nil {
-				return err
-			}
-		}
-		_, _, err = c.audited(tx, func(tx campaign.Tx) (any, campaign.Result, error) {
-			return nil, campaign.Result{}, tx.PutPayload(c.tenant, firmware.Payload{Digest: req.Digest, Size: req.Size, Name: req.Name})
-		})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return topics.PayloadUpload{Digest: req.Digest, Offset: offset, Size: req.Size, MaxAppend: topics.MaxAppend, Complete: complete}, nil
+	return c.beginUpload(ctx, req)
 }
 
+// payloadAppend refuses what is too short to be worth a flush of the disk, and what is not what its own sum says.
 func payloadAppend(ctx context.Context, c *call, req topics.PayloadAppend) (any, error) {
-	var p firmware.Payload
-	err := c.view(ctx, func(r campaign.Reader) error {
-		var err error
-		p, err = r.Payload(c.tenant, req.Digest)
-		return err
-	})
-	if errors.Is(err, campaign.ErrNotFound) {
-		err = firmware.ErrNoUpload
+	if !req.Sum.IsZero() && ident.SumDigest(req.Data) != req.Sum {
+		return nil, problem(topics.ProblemAppendMismatch, "the %d bytes at %d have not the digest %s: send them again", len(req.Data), req.Offset, req.Sum)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("append to payload %s: %w", req.Digest, err)
+	if len(req.Data) < topics.MinAppend {
+		p, err := c.payload(ctx, req.Digest)
+		if err == nil && p.Created.IsZero() && req.Offset+int64(len(req.Data)) < p.Size {
+			return nil, problem(topics.ProblemAppendUndersized, "%d bytes at %d of %d: an append that is not the last has at least %d",
+				len(req.Data), req.Offset, p.Size, topics.MinAppend)
+		}
 	}
-	up := topics.PayloadUpload{Digest: req.Digest, Size: p.Size, MaxAppend: topics.MaxAppend}
-	if !p.Created.IsZero() { // committed: a repeat whose answer was lost
-		up.Offset, up.Complete = p.Size, true
-		return up, nil
-	}
-	up.Offset, err = c.b.o.Catalogue.Append(c.tenant, req.Digest, req.Offset, req.Data)
-	failpoint.At("payload: appended", "")
-	if errors.Is(err, firmware.ErrOffset) {
-		return nil, problem(topics.ProblemUploadOffset, "offset %d is not where the upload stands: go on from %d", req.Offset, up.Offset)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("append to payload %s: %w", req.Digest, err)
-	}
-	return up, nil
+	return c.appendUpload(ctx, req.Digest, req.Offset, req.Data)
 }
 
 func payloadCommit(ctx context.Context, c *call, req topics.PayloadCommit) (any, error) {
-	if err := c.b.o.Catalogue.Commit(c.tenant, req.Digest); err != nil {
-		return nil, fmt.Errorf("commit payload %s: %w", req.Digest, err)
-	}
-	failpoint.At("payload: committed without record", "")
-	size, err := c.b.o.Catalogue.Size(c.tenant, req.Digest)
-	if err != nil {
-		return nil, fmt.Errorf("commit payload %s: %w", req.Digest, err)
-	}
-	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
-		p, err := tx.Payload(c.tenant, req.Digest)
-		if err != nil && !errors.Is(err, campaign.ErrNotFound) {
-			return nil, campaign.Result{}, fmt.Errorf("read payload: %w", err)
-		}
-		if p.Created.IsZero() {
-			p.Digest, p.Size, p.Created = req.Digest, size, c.now
-			err = tx.PutPayload(c.tenant, p)
-		}
-		return payloadView(p), campaign.Result{}, err
+	return c.commitUpload(ctx, req.Digest)
+}
+
+func payloadAbort(ctx context.Context, c *call, req topics.PayloadRef) (any, error) {
+	return c.dropPayload(ctx, req.Digest, func(tx campaign.Tx) (any, error) {
+		p, err := campaign.AbortPayload(tx, c.tenant, req.Digest)
+		return c.uploadView(p), err
+	})
+}
+
+func payloadDelete(ctx context.Context, c *call, req topics.PayloadRef) (any, error) {
+	return c.dropPayload(ctx, req.Digest, func(tx campaign.Tx) (any, error) {
+		p, err := campaign.DeletePayload(tx, c.tenant, req.Digest)
+		return payloadView(p), err
 	})
 }
 
 func payloadList(ctx context.Context, c *call, req topics.Page) (any, error) {
-	return lister[ident.Digest, firmware.Payload, topics.PayloadView]{
+	return payloadLister(c, func(p firmware.Payload) (topics.PayloadView, bool) {
+		return payloadView(p), !p.Created.IsZero()
+	}).run(ctx, c, req)
+}
+
+func payloadUploads(ctx context.Context, c *call, req topics.Page) (any, error) {
+	return payloadLister(c, func(p firmware.Payload) (topics.PayloadUpload, bool) {
+		return c.uploadView(p), p.Created.IsZero()
+	}).run(ctx, c, req)
+}
+
+// payloadLister lists the records that view takes.
+func payloadLister[V any](c *call, view func(firmware.Payload) (V, bool)) lister[ident.Digest, firmware.Payload, V] {
+	return lister[ident.Digest, firmware.Payload, V]{
 		parse: ident.ParseDigest,
 		place: func(p firmware.Payload) string { return p.Digest.String() },
 		read: func(r campaign.Reader, after ident.Digest, limit int) ([]firmware.Payload, error) {
 			return r.Payloads(c.tenant, after, limit)
 		},
-		view: func(_ campaign.Reader, p firmware.Payload) (topics.PayloadView, bool, error) {
-			return payloadView(p), !p.Created.IsZero(), nil
+		view: func(_ campaign.Reader, p firmware.Payload) (V, bool, error) {
+			v, ok := view(p)
+			return v, ok, nil
 		},
-	}.run(ctx, c, req)
+	}
+}
+
+// uploadView is where an upload stands, by its record and its file.
+func (c *call) uploadView(p firmware.Payload) topics.PayloadUpload {
+	up := topics.PayloadUpload{Digest: p.Digest, Size: p.Size, Name: p.Name, Begun: p.Begun,
+		MinAppend: topics.MinAppend, MaxAppend: topics.MaxAppend}
+	// Without a file nothing is there yet, which is what the zero values say.
+	offset, last, _ := c.b.o.Catalogue.Stands(c.tenant, p.Digest)
+	if last.Before(p.Begun) {
+		last = p.Begun
+	}
+	up.Offset, up.Expires = offset, last.Add(c.b.o.AbandonAfter).UTC()
+	return up
 }

@@ -173,6 +173,7 @@ type fixture struct {
 	link      *fakeLink
 	store     campaign.Store
 	catalogue *firmware.Catalogue
+	dir       string // of the catalogue
 	directory *bridge.Directory
 	bridge    *bridge.Bridge
 	key       cose.PrivateKey
@@ -229,7 +230,8 @@ func start(t *testing.T, wrap func(campaign.Store) campaign.Store) *fixture {
 	if wrap != nil {
 		f.store = wrap(store)
 	}
-	f.catalogue = must(firmware.OpenCatalogue(t.TempDir(), firmware.CatalogueOptions{}))
+	f.dir = t.TempDir()
+	f.catalogue = must(firmware.OpenCatalogue(f.dir, firmware.CatalogueOptions{}))
 	f.key = must(cose.GeneratePrivateKey(cose.P256, rand.Reader))
 	f.directory = bridge.NewDirectory(f.store, nil)
 	f.run()

@@ -68,7 +68,7 @@ var sentinels = map[string]error{
 	"campaign.ErrPlanChanged": campaign.ErrPlanChanged, "campaign.ErrOwnCampaign": campaign.ErrOwnCampaign,
 	"firmware.ErrMalformed": firmware.ErrMalformed, "firmware.ErrUnsupported": firmware.ErrUnsupported,
 	"firmware.ErrUntrusted": firmware.ErrUntrusted, "firmware.ErrDigestMismatch": firmware.ErrDigestMismatch,
-	"firmware.ErrOffset": firmware.ErrOffset, "firmware.ErrNoUpload": firmware.ErrNoUpload,
+	"firmware.ErrOffset": firmware.ErrOffset, "firmware.ErrOverlap": firmware.ErrOverlap, "campaign.ErrInUse": campaign.ErrInUse, "firmware.ErrNoUpload": firmware.ErrNoUpload,
 	"firmware.ErrNoPayload": firmware.ErrNoPayload, "firmware.ErrTooLarge": firmware.ErrTooLarge, "firmware.ErrQuota": firmware.ErrQuota, "firmware.ErrNoRoom": firmware.ErrNoRoom,
 	"ident.ErrInvalid":    ident.ErrInvalid,
 	"topics.ErrDenied":    topics.ErrDenied,

@@ -10,9 +10,6 @@ import (
 	"fleetbridge/internal/failpoint"
 )
 
-// abandonedAfter is when an upload that got no byte is given up.
-const abandonedAfter = 7 * 24 * time.Hour
-
 // houseEvery is how often keepHouse looks.
 const houseEvery = time.Hour
 
@@ -22,7 +19,6 @@ const mendPage = 512
 // mend is start-up, which is recovery: it clears slots that no live assignment holds, and gives every running campaign a
 // turn, which offers again what is overdue. It may be cut short and run again.
 func (b *Bridge) mend(ctx context.Context) error {
-	b.dropAbandoned()
 	return b.eachTenant(ctx, func(t ident.Tenant) error {
 		if err := b.mendTenant(ctx, t); err != nil {
 			return fmt.Errorf("mend tenant %s: %w", t, err)
@@ -34,27 +30,22 @@ func (b *Bridge) mend(ctx context.Context) error {
 // keepHouse does what nobody waits for, now and then.
 func (b *Bridge) keepHouse(ctx context.Context) error {
 	for {
+		if err := b.expireUploads(ctx); err != nil && ctx.Err() == nil {
+			b.o.Logger.Warn("abandoned uploads could not be removed", "err", err)
+		}
 		if err := b.retain(ctx); err != nil && ctx.Err() == nil {
 			b.o.Logger.Warn("old campaigns could not be put away", "err", err)
 		}
 		if err := sleep(ctx, houseEvery, nil); err != nil {
 			return nil // ctx has ended
 		}
-		b.dropAbandoned()
-	}
-}
-
-func (b *Bridge) dropAbandoned() {
-	n, err := b.o.Catalogue.Abandoned(b.o.Now().Add(-abandonedAfter))
-	if err != nil {
-		b.o.Logger.Warn("abandoned uploads could not be removed", "err", err)
-	}
-	if n > 0 {
-		b.o.Logger.Info("abandoned uploads were removed", "uploads", n)
 	}
 }
 
 func (b *Bridge) mendTenant(ctx context.Context, t ident.Tenant) error {
+	if err := b.removeOrphans(ctx, t); err != nil {
+		return fmt.Errorf("remove files without a record: %w", err)
+	}
 	var device ident.Device
 	for {
 		var (

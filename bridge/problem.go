@@ -41,6 +41,8 @@ var problemTable = []struct {
 	{firmware.ErrUntrusted, topics.ProblemManifestUntrusted},
 	{firmware.ErrDigestMismatch, topics.ProblemDigestMismatch},
 	{firmware.ErrOffset, topics.ProblemUploadOffset},
+	{firmware.ErrOverlap, topics.ProblemUploadOverlap},
+	{campaign.ErrInUse, topics.ProblemPayloadInUse},
 	{firmware.ErrNoUpload, topics.ProblemUploadNotFound},
 	{firmware.ErrNoPayload, topics.ProblemPayloadNotFound},
 	{firmware.ErrQuota, topics.ProblemQuota},

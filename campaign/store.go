@@ -104,6 +104,8 @@ type Tx interface {
 	PutCredential(ident.Tenant, Credential) error
 	PutAnchor(ident.Tenant, firmware.Anchor) error
 	PutPayload(ident.Tenant, firmware.Payload) error
+	// DeletePayload deletes the record; one that is not there is no error.
+	DeletePayload(ident.Tenant, ident.Digest) error
 	PutManifest(ident.Tenant, firmware.Manifest) error
 	PutFloor(t ident.Tenant, vendor, class uuid.UUID, component string, f Floor) error
 	PutDevice(ident.Tenant, Device) error

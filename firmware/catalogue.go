@@ -26,13 +26,15 @@ type CatalogueOptions struct {
 // and <hex>.<size>.part while it is being uploaded. A file without a suffix is whole, its digest was checked, and it
 // never changes. Two tenants with the same bytes have a file each, so that neither can tell what the other has.
 //
-// It may be used by any number of goroutines of one process. It keeps no state that the folder doesn't have: after a
-// crash at any moment an upload goes on from what was synced, or its Commit finds the wrong digest and it starts over.
+// It may be used by any number of goroutines of one process. It keeps no state that can't be read from the folder again:
+// after a crash at any moment an upload goes on from what was synced, or its Commit finds the wrong digest and it starts
+// over.
 type Catalogue struct {
 	root   *os.Root
 	opts   CatalogueOptions
 	locks  [64]sync.Mutex // of uploads, by digest; taken before begins
 	begins sync.Mutex
+	sums   sums
 	files  openFiles
 }
 
@@ -63,7 +65,7 @@ func OpenCatalogue(dir string, opts CatalogueOptions) (*Catalogue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
-	return &Catalogue{root: root, opts: opts, files: newOpenFiles(opts.MaxOpen)}, nil
+	return &Catalogue{root: root, opts: opts, sums: sums{by: map[string]*sum{}}, files: newOpenFiles(opts.MaxOpen)}, nil
 }
 
 // Close closes the files that nobody reads; those that somebody does close with their Content. It may be called once.

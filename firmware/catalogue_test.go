@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"fleetbridge/firmware"
 	"fleetbridge/ident"
@@ -162,7 +161,7 @@ func TestUploadRefuses(t *testing.T) {
 	check("third upload", beginErr(acme, ident.SumDigest([]byte("third")), 5), firmware.ErrQuota)
 	check("another tenant's", beginErr(other, ident.SumDigest([]byte("third")), 5), nil)
 	appendTo(t, c, d, 0, b)
-	if end, err := c.Append(acme, d, 0, b); !errors.Is(err, firmware.ErrOffset) || end != 7 {
+	if end, err := c.Append(acme, d, 0, b); !errors.Is(err, firmware.ErrOverlap) || end != 7 {
 		t.Errorf("a repeated append: %v at %d, want the end, 7", err, end)
 	}
 	check("commit", c.Commit(acme, d), nil)
@@ -300,7 +299,7 @@ func TestConcurrentUploads(t *testing.T) {
 			offset, err := c.Begin(acme, d, int64(len(b)))
 			for err == nil && offset < int64(len(b)) {
 				end := min(offset+100, int64(len(b)))
-				if offset, err = c.Append(acme, d, offset, b[offset:end]); errors.Is(err, firmware.ErrOffset) || errors.Is(err, firmware.ErrNoUpload) {
+				if offset, err = c.Append(acme, d, offset, b[offset:end]); errors.Is(err, firmware.ErrOverlap) || errors.Is(err, firmware.ErrNoUpload) {
 					offset, err = c.Begin(acme, d, int64(len(b))) // somebody else was there
 				}
 			}
@@ -333,7 +332,7 @@ func TestConcurrentAppends(t *testing.T) {
 				_, err := c.Append(acme, d, round*1000, bytes.Repeat([]byte{byte(i)}, 1000))
 				if err == nil {
 					won.Add(1)
-				} else if !errors.Is(err, firmware.ErrOffset) {
+				} else if !errors.Is(err, firmware.ErrOverlap) {
 					t.Error(err)
 				}
 			})
@@ -444,31 +443,6 @@ func TestFolderThatIsALink(t *testing.T) {
 	}
 	if _, err := c.Begin(acme, ident.SumDigest([]byte("x")), 1); err == nil {
 		t.Error("began an upload outside")
-	}
-}
-
-func TestAbandoned(t *testing.T) {
-	dir := t.TempDir()
-	c := open(t, dir, firmware.CatalogueOptions{})
-	whole := put(t, c, []byte("payload"))
-	old, young := ident.SumDigest([]byte("old")), ident.SumDigest([]byte("young"))
-	begin(t, c, old, 3, 0)
-	begin(t, c, young, 5, 0)
-	now := time.Now()
-	for name, age := range map[string]time.Duration{old.Hex() + ".3.part": 2 * time.Hour, whole.Hex(): 2 * time.Hour, young.Hex() + ".5.part": 0} {
-		if err := os.Chtimes(filepath.Join(dir, acme.String(), name), now, now.Add(-age)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n, err := c.Abandoned(now.Add(-time.Hour)); n != 1 || err != nil {
-		t.Errorf("%d removed, %v, want 1", n, err)
-	}
-	if _, err := c.Append(acme, old, 0, []byte("old")); !errors.Is(err, firmware.ErrNoUpload) {
-		t.Errorf("append to the abandoned: %v", err)
-	}
-	appendTo(t, c, young, 0, []byte("young"))
-	if got := read(t, c, acme, whole); string(got) != "payload" {
-		t.Errorf("the whole payload reads %q", got)
 	}
 }
 

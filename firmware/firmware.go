@@ -20,6 +20,7 @@ var (
 	ErrUntrusted      = errors.New("untrusted manifest")   // no block that verifies under a live anchor
 	ErrDigestMismatch = errors.New("digest mismatch")      // bytes are not what a digest names
 	ErrOffset         = errors.New("offset is not the upload's end")
+	ErrOverlap        = errors.New("bytes are there already")
 	ErrNoUpload       = errors.New("no such upload")
 	ErrNoPayload      = errors.New("no such payload")
 	ErrTooLarge       = errors.New("larger than allowed")
@@ -108,10 +109,12 @@ type Signature struct {
 	Alg cose.Alg
 }
 
-// Payload is the metadata of a payload; its bytes are in the Catalogue.
+// Payload is the metadata of a payload; its bytes are in the Catalogue. While it is being uploaded it has no Created, and
+// its Size is reserved.
 type Payload struct {
 	Digest  ident.Digest
 	Size    int64
 	Name    string
-	Created time.Time
+	Begun   time.Time // when its upload was begun, or begun again
+	Created time.Time // when it was committed
 }

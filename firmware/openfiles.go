@@ -22,6 +22,7 @@ type openFile struct {
 	name    string
 	file    *os.File
 	readers int
+	gone    bool          // forgotten while it was read
 	place   *list.Element // in unused, nil while there are readers
 }
 
@@ -58,7 +59,7 @@ func (o *openFiles) release(f *openFile) error {
 	if f.readers--; f.readers > 0 {
 		return nil
 	}
-	if o.closed {
+	if o.closed || f.gone {
 		return f.file.Close()
 	}
 	f.place = o.unused.PushFront(f)
@@ -66,6 +67,22 @@ func (o *openFiles) release(f *openFile) error {
 		return nil
 	}
 	return o.drop(o.unused.Back())
+}
+
+// forget lets go of a file that was removed: its room on the disk is free when its last reader has gone.
+func (o *openFiles) forget(name string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := o.byName[name]
+	if f == nil {
+		return nil
+	}
+	if f.place != nil {
+		return o.drop(f.place)
+	}
+	delete(o.byName, name)
+	f.gone = true
+	return nil
 }
 
 func (o *openFiles) drop(e *list.Element) error {

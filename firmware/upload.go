@@ -1,10 +1,8 @@
 package firmware
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -46,7 +44,7 @@ func (c *Catalogue) begin(t ident.Tenant, d ident.Digest, size int64) (int64, er
 	case err == nil && old.size == size:
 		return old.offset, nil
 	case err == nil:
-		if err := c.root.Remove(old.name); err != nil {
+		if err := c.removePart(old.name); err != nil {
 			return 0, err
 		}
 	case uploads >= c.opts.MaxUploads:
@@ -66,8 +64,9 @@ func (c *Catalogue) begin(t ident.Tenant, d ident.Digest, size int64) (int64, er
 }
 
 // Append writes data at offset, which must be where the upload ends, and returns the new end; nil means that it is
-// durable. With ErrOffset it returns where the upload does end, so that a client whose answer got lost can go on from
-// there. More than Begin announced is ErrTooLarge. Without a Begin it is ErrNoUpload, and ErrNoRoom when Room says no.
+// durable. With ErrOverlap (below the end) and ErrOffset (beyond it) it returns where the upload does end, so that a
+// client whose answer got lost can go on from there. More than Begin announced is ErrTooLarge. Without a Begin it is
+// ErrNoUpload, and ErrNoRoom when Room says no.
 func (c *Catalogue) Append(t ident.Tenant, d ident.Digest, offset int64, data []byte) (int64, error) {
 	defer c.lock(t, d)()
 	end, err := c.append(t, d, offset, data)
@@ -82,27 +81,41 @@ func (c *Catalogue) append(t ident.Tenant, d ident.Digest, offset int64, data []
 	switch {
 	case err != nil:
 		return 0, err
-	case offset != p.offset:
+	case offset < 0 || offset > p.offset:
 		return p.offset, fmt.Errorf("at %d, the end is %d: %w", offset, p.offset, ErrOffset)
+	case offset < p.offset:
+		return p.offset, fmt.Errorf("at %d, the end is %d: %w", offset, p.offset, ErrOverlap)
 	case int64(len(data)) > p.size-p.offset:
 		return p.offset, fmt.Errorf("%d bytes at %d, the payload has %d: %w", len(data), offset, p.size, ErrTooLarge)
 	}
 	if err := c.opts.Room(int64(len(data))); err != nil {
 		return p.offset, fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
-	f, err := c.root.OpenFile(p.name, os.O_WRONLY, 0)
+	f, err := c.root.OpenFile(p.name, os.O_RDWR, 0)
 	if err != nil {
 		return p.offset, err
 	}
-	_, err = f.WriteAt(data, offset)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
+	if err := c.write(f, p.name, offset, data); err != nil {
 		// What was written is cut off again, since the caller is told that it isn't there.
 		return p.offset, errors.Join(err, f.Truncate(offset), f.Close())
 	}
 	return offset + int64(len(data)), f.Close()
+}
+
+// write makes data durable at the end of an upload, and only then part of its sum.
+func (c *Catalogue) write(f *os.File, name string, offset int64, data []byte) error {
+	s := c.sums.of(name, offset)
+	if err := s.catchUp(f, offset, catchUpStep); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(data, offset); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	s.add(offset, data)
+	return nil
 }
 
 // Commit makes a complete upload a payload; nil means that it is durable. An upload that isn't complete is ErrOffset. One
@@ -129,92 +142,69 @@ func (c *Catalogue) commit(t ident.Tenant, d ident.Digest) error {
 	if p.offset != p.size {
 		return fmt.Errorf("%d of %d bytes are there: %w", p.offset, p.size, ErrOffset)
 	}
-	got, err := c.sum(p.name)
+	got, err := c.sum(p)
 	if err != nil {
 		return err
 	}
 	if got != d {
-		return errors.Join(fmt.Errorf("bytes have %s: %w", got, ErrDigestMismatch), c.root.Remove(p.name))
+		return errors.Join(fmt.Errorf("bytes have %s: %w", got, ErrDigestMismatch), c.removePart(p.name))
 	}
 	if err := c.root.Rename(p.name, payloadFile(t, d)); err != nil {
 		return err
 	}
+	c.sums.forget(p.name)
 	failpoint.At("payload: renamed, not synced", "")
 	return c.syncFolder(t.String())
 }
 
-// sum hashes a file from start to end; it is synced first, for its last bytes may have come before a crash.
-func (c *Catalogue) sum(name string) (d ident.Digest, err error) {
-	f, err := c.root.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return ident.Digest{}, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Sync(); err != nil {
-		return ident.Digest{}, err
-	}
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return ident.Digest{}, err
-	}
-	return ident.Digest(h.Sum(nil)), nil
-}
-
-// Abandoned removes uploads that got no byte since before, and says how many.
-func (c *Catalogue) Abandoned(before time.Time) (int, error) {
-	folders, err := fs.ReadDir(c.root.FS(), ".")
-	if err != nil {
-		return 0, fmt.Errorf("remove abandoned uploads: %w", err)
-	}
-	removed := 0
-	for _, folder := range folders {
-		t, err := ident.ParseTenant(folder.Name())
-		if err != nil || !folder.IsDir() {
-			continue // not ours
-		}
-		n, err := c.abandoned(t, before)
-		removed += n
+// sum is the digest of an upload. Bytes that no Append of this process wrote are read, and synced first: they may have
+// come just before a crash.
+func (c *Catalogue) sum(p part) (d ident.Digest, err error) {
+	s := c.sums.of(p.name, p.offset)
+	if s.at < p.offset {
+		f, err := c.root.OpenFile(p.name, os.O_RDWR, 0)
 		if err != nil {
-			return removed, fmt.Errorf("remove abandoned uploads of %s: %w", t, err)
+			return ident.Digest{}, err
+		}
+		err = f.Sync()
+		if err == nil {
+			err = s.catchUp(f, p.offset, p.offset)
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			return ident.Digest{}, err
 		}
 	}
-	return removed, nil
+	return s.digest(), nil
 }
 
-func (c *Catalogue) abandoned(t ident.Tenant, before time.Time) (int, error) {
-	files, err := fs.ReadDir(c.root.FS(), t.String())
-	if err != nil {
-		return 0, err
-	}
-	removed := 0
-	for _, f := range files {
-		d, _, ok := parsePart(f.Name())
-		if !ok {
-			continue
-		}
-		gone, err := c.removeIfOld(t, d, f.Name(), before)
-		if err != nil {
-			return removed, err
-		}
-		if gone {
-			removed++
-		}
-	}
-	return removed, nil
-}
-
-// removeIfOld looks at the file's time again under its lock: it may be written to right now.
-func (c *Catalogue) removeIfOld(t ident.Tenant, d ident.Digest, name string, before time.Time) (bool, error) {
+// Cancel removes an upload that isn't committed; none is no error.
+func (c *Catalogue) Cancel(t ident.Tenant, d ident.Digest) error {
 	defer c.lock(t, d)()
-	path := t.String() + "/" + name
-	info, err := c.root.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	p, _, err := c.findPart(t, d)
+	if errors.Is(err, ErrNoUpload) {
+		return nil
 	}
-	if err != nil || !info.ModTime().Before(before) {
-		return false, err
+	if err == nil {
+		err = c.removePart(p.name)
 	}
-	return true, c.root.Remove(path)
+	if err != nil {
+		return fmt.Errorf("cancel upload of %s: %w", d, err)
+	}
+	return nil
+}
+
+func (c *Catalogue) removePart(name string) error {
+	c.sums.forget(name)
+	return c.root.Remove(name)
+}
+
+// Stands says how many bytes of an upload are there, and when it got its last. Without one it is ErrNoUpload.
+func (c *Catalogue) Stands(t ident.Tenant, d ident.Digest) (offset int64, last time.Time, err error) {
+	p, _, err := c.findPart(t, d)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("find upload of %s: %w", d, err)
+	}
+	return p.offset, p.last, nil
 }
 
 // part is an unfinished upload as the folder shows it.
@@ -222,6 +212,7 @@ type part struct {
 	name   string // below the root
 	size   int64  // announced
 	offset int64  // of the next byte
+	last   time.Time
 }
 
 // findPart finds the upload of d, and counts the tenant's. There is never a second one of d: begin removes before it makes.
@@ -248,7 +239,7 @@ func (c *Catalogue) findPart(t ident.Tenant, d ident.Digest) (part, int, error) 
 		if err != nil {
 			return part{}, 0, err
 		}
-		found = part{t.String() + "/" + f.Name(), size, info.Size()}
+		found = part{t.String() + "/" + f.Name(), size, info.Size(), info.ModTime()}
 	}
 	if found.name == "" {
 		return part{}, uploads, ErrNoUpload

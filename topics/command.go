@@ -39,41 +39,6 @@ type ManifestGet struct {
 	Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
 }
 
-// Payload commands. An upload is begun, appended to in order, and committed; each step may be repeated.
-type (
-	// PayloadBegin opens an upload, or finds the one that was interrupted.
-	PayloadBegin struct {
-		Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
-		Size   int64        `json:"size" cbor:"2,keyasint"`
-		Name   string       `json:"name,omitempty" cbor:"3,keyasint,omitempty"`
-	}
-	// PayloadAppend adds bytes at Offset, which must be where the upload stands.
-	PayloadAppend struct {
-		Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
-		Offset int64        `json:"offset" cbor:"2,keyasint"`
-		Data   []byte       `json:"data" cbor:"3,keyasint"`
-	}
-	// PayloadUpload says where an upload stands: Offset bytes are durable. MaxAppend is the most that one append takes.
-	PayloadUpload struct {
-		Digest    ident.Digest `json:"digest" cbor:"1,keyasint"`
-		Offset    int64        `json:"offset" cbor:"2,keyasint"`
-		Size      int64        `json:"size" cbor:"3,keyasint"`
-		MaxAppend int64        `json:"max_append" cbor:"4,keyasint"`
-		Complete  bool         `json:"complete,omitempty" cbor:"5,keyasint,omitempty"`
-	}
-	// PayloadCommit checks the digest of the whole and makes the payload available.
-	PayloadCommit struct {
-		Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
-	}
-	// PayloadView is a payload as replies show it.
-	PayloadView struct {
-		Digest  ident.Digest `json:"digest" cbor:"1,keyasint"`
-		Size    int64        `json:"size" cbor:"2,keyasint"`
-		Name    string       `json:"name,omitempty" cbor:"3,keyasint,omitempty"`
-		Created time.Time    `json:"created" cbor:"4,keyasint"`
-	}
-)
-
 // Manifest commands.
 type (
 	// ManifestCreate uploads a signed SUIT envelope: checked, verified, then immutable under its digest.

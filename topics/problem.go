@@ -49,6 +49,10 @@ const (
 	ProblemPlanChanged         = "plan-changed"
 	ProblemIdempotencyMismatch = "idempotency-mismatch"
 	ProblemUploadOffset        = "upload-offset"
+	ProblemUploadOverlap       = "upload-overlap"
+	ProblemAppendUndersized    = "append-undersized"
+	ProblemAppendMismatch      = "append-mismatch"
+	ProblemPayloadInUse        = "payload-in-use"
 	ProblemSequenceNotNewer    = "sequence-not-newer"
 	ProblemTooLarge            = "too-large"
 	ProblemDigestMismatch      = "digest-mismatch"
@@ -96,6 +100,10 @@ var Problems = []ProblemSpec{
 	{ProblemPlanChanged, 409, "The campaign's plan is not the one that was named", "Look at what is different by campaign/plan, and name its digest."},
 	{ProblemIdempotencyMismatch, 409, "The idempotency-key was used with another request", "Use a new key for each new request."},
 	{ProblemUploadOffset, 409, "The offset is not where the upload stands", "Go on from the offset that payload/begin replies."},
+	{ProblemUploadOverlap, 409, "Those bytes are there already", "Go on from the offset that payload/begin replies."},
+	{ProblemPayloadInUse, 409, "A manifest fetches the payload", "Keep the payload as long as the manifest."},
+	{ProblemAppendUndersized, 422, "An append that is not the last is too small", "Send min_append to max_append bytes at a time; only the end may be shorter."},
+	{ProblemAppendMismatch, 422, "The appended bytes are not what their sum says", "Send the same append again; nothing of it was taken."},
 	{ProblemSequenceNotNewer, 409, "The manifest's sequence number is not above the published ones", "Sign again with a higher sequence number."},
 	{ProblemTooLarge, 413, "The object is larger than allowed", "See the limits in server/info and in the reference."},
 	{ProblemDigestMismatch, 422, "The bytes are not what the digest names", "Upload the file again, or correct the digest."},

@@ -106,31 +106,6 @@ func (r TrustRevoke) Validate() error {
 
 func (f *faults) digest(d ident.Digest, pointer string) { f.check(!d.IsZero(), pointer, "required") }
 
-// Validate returns nil or FieldErrors. How large a payload may be is the catalogue's rule.
-func (r PayloadBegin) Validate() error {
-	var f faults
-	f.digest(r.Digest, "/digest")
-	f.check(r.Size >= 1, "/size", "from 1")
-	f.text(r.Name, MaxName, "/name")
-	return f.err()
-}
-
-// Validate returns nil or FieldErrors.
-func (r PayloadAppend) Validate() error {
-	var f faults
-	f.digest(r.Digest, "/digest")
-	f.check(r.Offset >= 0, "/offset", "from 0")
-	f.check(len(r.Data) >= 1 && len(r.Data) <= MaxAppend, "/data", "from 1 to 131072 bytes")
-	return f.err()
-}
-
-// Validate returns nil or FieldErrors.
-func (r PayloadCommit) Validate() error {
-	var f faults
-	f.digest(r.Digest, "/digest")
-	return f.err()
-}
-
 // Validate returns nil or FieldErrors. Whether Envelope is a manifest is for who can verify it.
 func (r ManifestCreate) Validate() error {
 	var f faults

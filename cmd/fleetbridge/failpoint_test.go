@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -207,6 +208,7 @@ func (s *story) set() {
 	if err := s.setup.publish(ctx); err != nil {
 		s.t.Fatal(err)
 	}
+	s.throwAway(ctx)
 	ids, err := s.setup.provision(ctx)
 	if err != nil {
 		s.t.Fatal(err)
@@ -230,6 +232,19 @@ func (s *story) set() {
 		Timing: simulator.Timing{Spread: 20 * time.Millisecond, BackoffMin: 20 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
 			Install: 20 * time.Millisecond, Reboot: 20 * time.Millisecond, Late: 50 * time.Millisecond},
 	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// throwAway uploads a payload that nobody needs and deletes it.
+func (s *story) throwAway(ctx context.Context) {
+	data := []byte("nobody needs this payload")
+	d := ident.SumDigest(data)
+	_, err := pushPayload(ctx, s.setup.cl, bytes.NewReader(data), topics.PayloadBegin{Digest: d, Size: int64(len(data))}, func(int64) {})
+	if err == nil {
+		err = s.setup.cl.Do(ctx, "payload", "delete", topics.PayloadRef{Digest: d}, nil)
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -404,7 +419,7 @@ func places(t *testing.T, log string) map[string]int {
 // every step of the engine, of a report, of a command and of an upload.
 var mustHave = []string{
 	"start: after sweep", "store: before write", "store: after write", "topic: before publish", "fetch: before commit", "fetch: after commit",
-	"payload: begun without record", "payload: appended", "payload: renamed, not synced", "payload: committed without record",
+	"payload: begun without record", "payload: appended", "payload: renamed, not synced", "payload: committed without record", "payload: file without record",
 	"device: before commit@report", "device: after commit@report", "device: after PUBACK@report",
 	"device: before commit@hello", "device: after commit@hello", "device: after PUBACK@hello",
 	"command: before commit@campaign/start", "command: after commit@campaign/pause", "command: before reply@campaign/stop",

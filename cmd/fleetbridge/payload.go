@@ -17,7 +17,7 @@ import (
 )
 
 func payloadCommand(a *app) *cobra.Command {
-	return group("payload", "Payloads: the bytes that devices fetch", payloadPush(a), payloadList(a))
+	return group("payload", "Payloads: the bytes that devices fetch", payloadPush(a), payloadList(a), payloadUploads(a), payloadAbort(a), payloadRemove(a))
 }
 
 func payloadPush(a *app) *cobra.Command {
@@ -62,9 +62,9 @@ func pushPayload(ctx context.Context, cl *client.Client, r io.ReaderAt, begin to
 		if _, err := r.ReadAt(data, up.Offset); err != nil && !errors.Is(err, io.EOF) {
 			return view, fmt.Errorf("read payload: %w", err)
 		}
-		err := cl.Do(ctx, "payload", "append", topics.PayloadAppend{Digest: begin.Digest, Offset: up.Offset, Data: data}, &up)
+		err := cl.Do(ctx, "payload", "append", topics.PayloadAppend{Digest: begin.Digest, Offset: up.Offset, Data: data, Sum: ident.SumDigest(data)}, &up)
 		var p *topics.Problem
-		if errors.As(err, &p) && p.Type == topics.ProblemUploadOffset {
+		if errors.As(err, &p) && (p.Type == topics.ProblemUploadOverlap || p.Type == topics.ProblemUploadOffset) {
 			// An append whose reply was lost has been taken, or another client uploads the same: ask where it stands.
 			err = cl.Do(ctx, "payload", "begin", begin, &up)
 		}
@@ -87,6 +87,50 @@ func payloadList(a *app) *cobra.Command {
 				column[view]{"size", func(v view) string { return bytesText(v.Size) }},
 				column[view]{"name", func(v view) string { return v.Name }},
 				column[view]{"created", func(v view) string { return when(v.Created) }})
+		})}
+}
+
+func payloadUploads(a *app) *cobra.Command {
+	type view = topics.PayloadUpload
+	return &cobra.Command{Use: "uploads", Short: "List the uploads that are not complete", Args: cobra.NoArgs,
+		RunE: a.withClient(func(ctx context.Context, cl *client.Client, _ []string) error {
+			items := client.List[view](ctx, cl, "payload", "uploads", func(p topics.Page) any { return p })
+			return printList(a, items,
+				column[view]{"payload", func(v view) string { return v.Digest.String() }},
+				column[view]{"there", func(v view) string { return bytesText(v.Offset) }},
+				column[view]{"size", func(v view) string { return bytesText(v.Size) }},
+				column[view]{"name", func(v view) string { return v.Name }},
+				column[view]{"expires", func(v view) string { return when(v.Expires) }})
+		})}
+}
+
+func payloadAbort(a *app) *cobra.Command {
+	return &cobra.Command{Use: "abort DIGEST", Short: "Give an upload up, and the room that is reserved for it", Args: cobra.ExactArgs(1),
+		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+			d, err := ident.ParseDigest(args[0])
+			if err != nil {
+				return err
+			}
+			var v topics.PayloadUpload
+			if err := cl.Do(ctx, "payload", "abort", topics.PayloadRef{Digest: d}, &v); err != nil {
+				return err
+			}
+			return a.printOne(v, row{"payload", v.Digest.String()}, row{"size", bytesText(v.Size)}, row{"name", v.Name})
+		})}
+}
+
+func payloadRemove(a *app) *cobra.Command {
+	return &cobra.Command{Use: "rm DIGEST", Short: "Delete a payload that no manifest fetches", Args: cobra.ExactArgs(1),
+		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+			d, err := ident.ParseDigest(args[0])
+			if err != nil {
+				return err
+			}
+			var v topics.PayloadView
+			if err := cl.Do(ctx, "payload", "delete", topics.PayloadRef{Digest: d}, &v); err != nil {
+				return err
+			}
+			return a.printOne(v, row{"payload", v.Digest.String()}, row{"size", bytesText(v.Size)}, row{"name", v.Name})
 		})}
 }
 

@@ -73,7 +73,8 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 	}
 	s.bridge, err = bridge.New(bridge.Options{
 		Store: s.store, Link: s.broker, Catalogue: s.catalogue, Logger: log, Version: version, Disconnect: s.broker.Disconnect,
-		Retention: campaign.Retention{ArchiveAfter: time.Duration(c.Retention.ArchiveAfter), DeleteAfter: time.Duration(c.Retention.DeleteAfter)},
+		AbandonAfter: time.Duration(c.Payloads.AbandonAfter),
+		Retention:    campaign.Retention{ArchiveAfter: time.Duration(c.Retention.ArchiveAfter), DeleteAfter: time.Duration(c.Retention.DeleteAfter)},
 	})
 	if err != nil {
 		return nil, err

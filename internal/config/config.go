@@ -28,6 +28,8 @@ type Serve struct {
 	HTTP     HTTP `toml:"http"`
 	TLS      TLS  `toml:"tls"`
 	Log      Log  `toml:"log"`
+	// Payloads says how uploads are treated.
+	Payloads Payloads `toml:"payloads"`
 	// Retention says how long stopped campaigns are kept.
 	Retention Retention `toml:"retention"`
 }
@@ -60,6 +62,11 @@ type Retention struct {
 	DeleteAfter  Duration `toml:"delete_after"`
 }
 
+// Payloads says when an upload that got no byte is given up, with the room that is reserved for it.
+type Payloads struct {
+	AbandonAfter Duration `toml:"abandon_after"`
+}
+
 // Duration is a time.Duration that is written in text: 720h.
 type Duration time.Duration
 
@@ -88,6 +95,8 @@ func Defaults() Serve {
 		MQTT: MQTT{Listen: "127.0.0.1:1883", MaxClients: 100_000},
 		HTTP: HTTP{Listen: "127.0.0.1:8080"},
 		Log:  Log{Level: "info", Format: "text"},
+
+		Payloads: Payloads{AbandonAfter: Duration(24 * time.Hour)},
 	}
 }
 
@@ -122,6 +131,9 @@ func (c Serve) Check() error {
 	}
 	if c.MQTT.MaxClients < 1 {
 		return fmt.Errorf("mqtt.max_clients: %d, at least 1: %w", c.MQTT.MaxClients, ErrInvalid)
+	}
+	if c.Payloads.AbandonAfter < Duration(time.Minute) {
+		return fmt.Errorf("payloads.abandon_after: %s, at least 1m: %w", time.Duration(c.Payloads.AbandonAfter), ErrInvalid)
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

@@ -28,6 +28,7 @@ var Settings = []Setting{
 	text("log.format", "text or json", func(c *Serve) *string { return &c.Log.Format }),
 	period("retention.archive_after", "archive campaigns so long after their end; 0: never", func(c *Serve) *Duration { return &c.Retention.ArchiveAfter }),
 	period("retention.delete_after", "delete campaigns so long after their end; 0: never", func(c *Serve) *Duration { return &c.Retention.DeleteAfter }),
+	period("payloads.abandon_after", "give an upload up so long after its last byte; at least 1m", func(c *Serve) *Duration { return &c.Payloads.AbandonAfter }),
 	truth("insecure", "allow listening beyond loopback without TLS", func(c *Serve) *bool { return &c.Insecure }),
 }
 

@@ -90,15 +90,16 @@ type payloadRecord struct {
 	Size    int64  `cbor:"2,keyasint,omitempty"`
 	Name    string `cbor:"3,keyasint,omitempty"`
 	Created stamp  `cbor:"4,keyasint,omitempty"`
+	Begun   stamp  `cbor:"90,keyasint,omitempty"`
 }
 
 func payloadRecordOf(p firmware.Payload) payloadRecord {
-	return payloadRecord{Digest: digestBytes(p.Digest), Size: p.Size, Name: p.Name, Created: stampOf(p.Created)}
+	return payloadRecord{Digest: digestBytes(p.Digest), Size: p.Size, Name: p.Name, Created: stampOf(p.Created), Begun: stampOf(p.Begun)}
 }
 
 func (r payloadRecord) domain() (firmware.Payload, error) {
 	var p parser
-	v := firmware.Payload{Digest: p.digest(r.Digest), Size: r.Size, Name: r.Name, Created: r.Created.time()}
+	v := firmware.Payload{Digest: p.digest(r.Digest), Size: r.Size, Name: r.Name, Created: r.Created.time(), Begun: r.Begun.time()}
 	return v, p.err
 }
 

@@ -99,6 +99,14 @@ func (t *tx) PutPayload(tn ident.Tenant, v firmware.Payload) error {
 	return t.put(keyOf(tn, kindPayload).bytes(v.Digest[:]), payloadRecordOf(v))
 }
 
+func (t *tx) DeletePayload(tn ident.Tenant, d ident.Digest) error {
+	if err := t.named("payload", tn, d); err != nil {
+		return err
+	}
+	t.ov.delete(keyOf(tn, kindPayload).bytes(d[:]))
+	return nil
+}
+
 func (t *tx) PutManifest(tn ident.Tenant, v firmware.Manifest) error {
 	if err := t.named("manifest", tn, v.Digest); err != nil {
 		return err

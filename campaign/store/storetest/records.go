@@ -54,6 +54,7 @@ func testRecords(t *testing.T, open Open) {
 			name: func(v *firmware.Payload, d ident.Digest) { v.Digest = d },
 			put:  campaign.Tx.PutPayload, get: campaign.Reader.Payload, list: campaign.Reader.Payloads,
 		})
+		t.Run("delete", func(t *testing.T) { testDeletePayload(t, open(t)) })
 	})
 	t.Run("manifest", func(t *testing.T) {
 		testKind(t, open, kind[firmware.Manifest, ident.Digest]{
@@ -190,5 +191,31 @@ func testRefused(t *testing.T, open Open) {
 			t.Errorf("committed with a refused record: %v, %v", ds, err)
 		}
 		return nil
+	})
+}
+
+func testDeletePayload(t *testing.T, s campaign.Store) {
+	gone, kept := firmware.Payload{Digest: digest("gone")}, firmware.Payload{Digest: digest("kept")}
+	update(t, s, func(tx campaign.Tx) error {
+		return errors.Join(tx.PutPayload(tenants[0], gone), tx.PutPayload(tenants[0], kept), tx.PutPayload(tenants[1], gone))
+	})
+	for range 2 { // the second finds nothing
+		update(t, s, func(tx campaign.Tx) error {
+			if err := tx.DeletePayload(tenants[0], gone.Digest); err != nil {
+				return err
+			}
+			if _, err := tx.Payload(tenants[0], gone.Digest); !errors.Is(err, campaign.ErrNotFound) {
+				t.Errorf("the transaction still reads it: %v", err)
+			}
+			return nil
+		})
+	}
+	view(t, s, func(r campaign.Reader) error {
+		list, err := r.Payloads(tenants[0], ident.Digest{}, 10)
+		if len(list) != 1 || list[0].Digest != kept.Digest {
+			t.Errorf("payloads %v, want %s alone", list, kept.Digest)
+		}
+		_, other := r.Payload(tenants[1], gone.Digest)
+		return errors.Join(err, other)
 	})
 }
