@@ -51,20 +51,17 @@ func (c Campaign) pickFrom(r Reader, t ident.Tenant, after ident.Device, limit i
 	if err != nil {
 		return Picks{}, fmt.Errorf("list assignments of %s: %w", from.Campaign, err)
 	}
+	var ids []ident.Device
 	for _, a := range page {
-		if !slices.Contains(from.States, a.State) {
-			continue
+		if slices.Contains(from.States, a.State) {
+			ids = append(ids, a.Device)
 		}
-		one, err := pickOne(r, t, a.Device, records)
-		if err != nil {
-			return Picks{}, err
-		}
-		p.Picked = append(p.Picked, one)
 	}
 	if len(page) == limit {
 		p.Next = page[limit-1].Device
 	}
-	return p, nil
+	p.Picked, err = pickAll(r, t, ids, records)
+	return p, err
 }
 
 // RetryOf is a draft made of another campaign: what is zero in Spec, but for its identifier and seed, is the source's.

@@ -186,6 +186,22 @@ func (m *memory) Devices(_ ident.Tenant, after ident.Device, limit int) ([]campa
 	return out, m.fail
 }
 
+func (m *memory) DevicesOf(_ ident.Tenant, ids []ident.Device) ([]campaign.Device, error) {
+	out := make([]campaign.Device, len(ids))
+	for i, id := range ids {
+		out[i] = copyDevice(m.devices[id])
+	}
+	return out, m.fail
+}
+
+func (m *memory) WorksOf(_ ident.Tenant, ids []ident.Device) ([]campaign.Work, error) {
+	out := make([]campaign.Work, len(ids))
+	for i, id := range ids {
+		out[i] = copyWork(m.works[id])
+	}
+	return out, m.fail
+}
+
 func (m *memory) Narrow(_ ident.Tenant, n campaign.Narrow, after ident.Device, limit int) (ids []ident.Device, next ident.Device, err error) {
 	looked := page(m.devices, after, limit)
 	for _, id := range looked {

@@ -93,16 +93,33 @@ type planner struct {
 	layout *layout
 }
 
-func (p *planner) see(d Picked, why string) error {
-	if why != "" {
-		p.exclude(d.ID, why)
-		return nil
+// see takes the next devices of the selection.
+func (p *planner) see(page []Picked) error {
+	in := page[:0]
+	for _, d := range page {
+		if why := p.Campaign.skip(d); why != "" {
+			p.exclude(d.ID, why)
+			continue
+		}
+		in = append(in, d)
 	}
-	o, wave := p.layout.add(d.Device)
-	w, err := p.r.Work(p.t, d.ID)
+	ids := make([]ident.Device, len(in))
+	for i, d := range in {
+		ids[i] = d.ID
+	}
+	works, err := p.r.WorksOf(p.t, ids)
 	if err != nil {
-		return fmt.Errorf("read work of %s: %w", d.ID, err)
+		return fmt.Errorf("read work: %w", err)
 	}
+	for i, d := range in {
+		p.place(d.Device, works[i])
+	}
+	return nil
+}
+
+// place gives a device its place, and notes what its work puts in its way.
+func (p *planner) place(d Device, w Work) {
+	o, wave := p.layout.add(d)
 	one := planned{order: o, id: d.ID, wave: int8(wave)}
 	switch i := slices.IndexFunc(w.Live, func(l Live) bool { return l.Component == p.Campaign.Component }); {
 	case p.Campaign.Poisons(w):
@@ -112,11 +129,10 @@ func (p *planner) see(d Picked, why string) error {
 		one.note = 2
 		p.block(w.Live[i].Campaign)
 	}
-	if d.Device.LastSeen.Before(p.At.Add(-p.Campaign.Policy.Deadlines[Offered])) {
+	if d.LastSeen.Before(p.At.Add(-p.Campaign.Policy.Deadlines[Offered])) {
 		p.Unseen++
 	}
 	p.order = append(p.order, one)
-	return nil
 }
 
 func (p *planner) exclude(d ident.Device, why string) {

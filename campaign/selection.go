@@ -106,11 +106,7 @@ func enrol(k *desk, c *Campaign, limit int) (done bool, err error) {
 		return false, err
 	}
 	for _, p := range page.Picked {
-		why := ReasonNotRegistered
-		if p.Known {
-			why = c.whyNot(p.Device)
-		}
-		if err := k.enrolOne(*c, p.ID, c.waveFor(p.Device, order(c.Seed, p.ID)), why); err != nil {
+		if err := k.enrolOne(*c, p.ID, c.waveFor(p.Device, order(c.Seed, p.ID)), c.skip(p)); err != nil {
 			return false, err
 		}
 	}
@@ -118,7 +114,15 @@ func enrol(k *desk, c *Campaign, limit int) (done bool, err error) {
 	return c.Cursor.IsZero(), nil
 }
 
-// whyNot is the reason to skip d, "" if it is to be offered.
+// skip is the reason to skip a device that was picked with its record, "" if it is to be offered the manifest.
+func (c Campaign) skip(p Picked) string {
+	if !p.Known {
+		return ReasonNotRegistered
+	}
+	return c.whyNot(p.Device)
+}
+
+// whyNot is the reason to skip d, "" if it is to be offered the manifest.
 func (c Campaign) whyNot(d Device) string {
 	switch {
 	case !c.eligible(d):

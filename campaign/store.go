@@ -54,12 +54,17 @@ type Reader interface {
 	Floor(t ident.Tenant, vendor, class uuid.UUID, component string) (Floor, error)
 	Device(ident.Tenant, ident.Device) (Device, error)
 	Devices(t ident.Tenant, after ident.Device, limit int) ([]Device, error)
+	// DevicesOf reads the records of devices that are in order, each once; the zero value stands for one that is not there.
+	// It costs less than asking for each.
+	DevicesOf(ident.Tenant, []ident.Device) ([]Device, error)
 	// Narrow lists the devices of n by their identifier, from indexes alone: no device record is read. It looks at no
 	// more than limit entries of an index, so that fewer devices than limit do not mean the end; it goes on after next,
 	// which is zero at the end.
 	Narrow(t ident.Tenant, n Narrow, after ident.Device, limit int) (ids []ident.Device, next ident.Device, err error)
 	// Work returns the zero value for a device that has none.
 	Work(ident.Tenant, ident.Device) (Work, error)
+	// WorksOf reads the work of devices as DevicesOf does their records.
+	WorksOf(ident.Tenant, []ident.Device) ([]Work, error)
 	// Works lists the devices that have a live assignment.
 	Works(t ident.Tenant, after ident.Device, limit int) ([]DeviceWork, error)
 	Campaign(ident.Tenant, ident.Campaign) (Campaign, error)

@@ -16,6 +16,8 @@ import (
 type source interface {
 	// get calls fn with the value of key and reports whether there is one.
 	get(key []byte, fn func(val []byte) error) (bool, error)
+	// among calls fn with the index and the value of each name that has one under prefix+name. names are in order.
+	among(prefix []byte, names []string, fn func(i int, val []byte) error) error
 	// scan calls fn in key order for the keys from `from` on that start with prefix, until fn reports false. With
 	// keysOnly the values may be missing. fn writes nothing.
 	scan(prefix, from []byte, keysOnly bool, fn func(key, val []byte) (bool, error)) error
@@ -54,6 +56,38 @@ func (s snapshot) scan(prefix, from []byte, keysOnly bool, fn func(key, val []by
 		}
 		if err != nil || !more {
 			return err
+		}
+	}
+	return nil
+}
+
+// seekAfter is how many keys are stepped over one by one before it is cheaper to look for the next.
+const seekAfter = 8
+
+// among walks the keys once: records that are wanted in order lie beside each other.
+func (s snapshot) among(prefix []byte, names []string, fn func(i int, val []byte) error) error {
+	it := s.txn.NewIterator(kv.IteratorOptions{Prefix: prefix, PrefetchValues: false})
+	defer it.Close()
+	var k []byte
+	for i, name := range names {
+		k = append(append(k[:0], prefix...), name...)
+		if i == 0 {
+			it.Seek(k)
+		}
+		for steps := 0; it.ValidForPrefix(prefix) && bytes.Compare(it.Item().Key(), k) < 0; steps++ {
+			if steps == seekAfter {
+				it.Seek(k)
+				break
+			}
+			it.Next()
+		}
+		if !it.ValidForPrefix(prefix) {
+			return nil
+		}
+		if bytes.Equal(it.Item().Key(), k) {
+			if err := it.Item().Value(func(val []byte) error { return fn(i, val) }); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -166,6 +200,25 @@ func (o *overlay) get(key []byte, fn func([]byte) error) (bool, error) {
 		}
 		return fn(val)
 	})
+}
+
+func (o *overlay) among(prefix []byte, names []string, fn func(i int, val []byte) error) error {
+	var rest []string // not written
+	var at []int      // their places in names
+	var k []byte
+	for i, name := range names {
+		k = append(append(k[:0], prefix...), name...)
+		e, written := o.data[string(k)]
+		switch {
+		case !written:
+			rest, at = append(rest, name), append(at, i)
+		case !e.del:
+			if err := fn(i, e.val); err != nil {
+				return err
+			}
+		}
+	}
+	return o.base.among(prefix, rest, func(i int, val []byte) error { return fn(at[i], val) })
 }
 
 // What a batch keeps of what it read: enough for the records that its functions share, and each function's own.

@@ -13,6 +13,8 @@ type starts struct{ from []string }
 
 func (*starts) get([]byte, func([]byte) error) (bool, error) { return false, nil }
 
+func (*starts) among([]byte, []string, func(int, []byte) error) error { return nil }
+
 func (s *starts) scan(_, from []byte, _ bool, _ func(key, val []byte) (bool, error)) error {
 	s.from = append(s.from, string(from))
 	return nil

@@ -70,6 +70,24 @@ func get[R record[T], T any](r *reader, k key) (T, error) {
 	return v, err
 }
 
+// among reads the records of devices that are in order, under prefix; the zero value stands for one that is not there.
+func among[R record[T], T any](r *reader, prefix key, ids []ident.Device) ([]T, error) {
+	if err := r.usable(); err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	vs := make([]T, len(ids))
+	return vs, r.src.among(prefix, names, func(i int, val []byte) (err error) {
+		if vs[i], err = decodeAs[R](val); err != nil {
+			return fmt.Errorf("read %q of %q: %w", prefix, names[i], err)
+		}
+		return nil
+	})
+}
+
 // list reads at most limit records whose keys start with prefix, after prefix+after.
 func list[R record[T], T any](r *reader, prefix key, after string, limit int) (vs []T, err error) {
 	err = r.each(prefix, after, limit, false, func(k, val []byte) error {
@@ -162,6 +180,14 @@ func (r *reader) Device(t ident.Tenant, d ident.Device) (campaign.Device, error)
 
 func (r *reader) Devices(t ident.Tenant, after ident.Device, limit int) ([]campaign.Device, error) {
 	return list[deviceRecord](r, keyOf(t, kindDevice), after.String(), limit)
+}
+
+func (r *reader) DevicesOf(t ident.Tenant, ids []ident.Device) ([]campaign.Device, error) {
+	return among[deviceRecord](r, keyOf(t, kindDevice), ids)
+}
+
+func (r *reader) WorksOf(t ident.Tenant, ids []ident.Device) ([]campaign.Work, error) {
+	return among[workRecord](r, keyOf(t, kindWork), ids)
 }
 
 func (r *reader) Work(t ident.Tenant, d ident.Device) (campaign.Work, error) {

@@ -82,6 +82,7 @@ func testRecords(t *testing.T, open Open) {
 	t.Run("work", func(t *testing.T) { testWork(t, open) })
 	t.Run("reply", func(t *testing.T) { testReplies(t, open) })
 	t.Run("registry", func(t *testing.T) { testRegistry(t, open) })
+	t.Run("devices together", func(t *testing.T) { testAmong(t, open) })
 	t.Run("audit log", func(t *testing.T) { testAuditLog(t, open) })
 	t.Run("ended campaigns", func(t *testing.T) { testStopped(t, open) })
 	t.Run("deleted assignments", func(t *testing.T) { testDeleteAssignments(t, open) })
