@@ -12,16 +12,26 @@ import (
 // slotsAtOnce is how many devices one server/check looks at.
 const slotsAtOnce = 20_000
 
-// The cursor of a check names the campaign that was checked last, and then, after this mark, the device.
-const slotMark = "slots/"
+// The cursor of a check names the campaign that was checked last, then, after slotMark, the device, and then is
+// registryMark.
+const (
+	slotMark     = "slots/"
+	registryMark = "registry/"
+)
 
 // serverCheck compares one campaign's counts with a scan of its assignments, or, once all are done, looks at the next
-// devices' slots. Each part is one snapshot, so that commits under way don't look like faults.
+// devices' slots, and at last at the count of devices. Each part is one snapshot, so that commits under way don't look
+// like faults.
 func serverCheck(ctx context.Context, c *call, req topics.ServerCheck) (any, error) {
 	device, slots := strings.CutPrefix(req.Cursor, slotMark)
 	var v topics.ServerChecked
 	err := c.view(ctx, func(r campaign.Reader) error {
 		v = topics.ServerChecked{}
+		if req.Cursor == registryMark {
+			var err error
+			v.Registered, v.Faults, err = campaign.CheckDevices(r, c.tenant)
+			return err
+		}
 		if slots {
 			return c.checkSlots(r, device, &v)
 		}
@@ -55,7 +65,7 @@ func (c *call) checkSlots(r campaign.Reader, device string, v *topics.ServerChec
 		}
 	}
 	n, found, next, err := campaign.CheckSlots(r, c.tenant, after, slotsAtOnce)
-	v.Devices, v.Faults = uint64(n), found
+	v.Devices, v.Faults, v.Next = uint64(n), found, registryMark
 	if !next.IsZero() {
 		v.Next = slotMark + next.String()
 	}

@@ -18,6 +18,7 @@ func (f *fixture) check() (sum topics.ServerChecked) {
 		sum.Campaigns += v.Campaigns
 		sum.Assignments += v.Assignments
 		sum.Devices += v.Devices
+		sum.Registered += v.Registered
 		sum.Faults = append(sum.Faults, v.Faults...)
 		if req.Cursor = v.Next; v.Next == "" {
 			return sum
@@ -35,7 +36,7 @@ func TestServerCheck(t *testing.T) {
 	f.launch("b", m.Digest, topics.Policy{})
 	f.progress("a", "offers", func(p topics.Progress) bool { return p.Counts["offered"] == 3 })
 	f.progress("b", "waiting", func(p topics.Progress) bool { return p.Total == 3 && p.State == "active" })
-	if v := f.check(); v.Campaigns != 2 || v.Assignments != 6 || v.Devices != 3 || len(v.Faults) != 0 {
+	if v := f.check(); v.Campaigns != 2 || v.Assignments != 6 || v.Devices != 3 || v.Registered != 3 || len(v.Faults) != 0 {
 		t.Errorf("%+v", v)
 	}
 	err := f.store.Update(context.Background(), func(tx campaign.Tx) error {

@@ -80,9 +80,17 @@ func (b *Bridge) record(ctx context.Context, a topics.Address, in link.Inbound, 
 		b.remind(ctx, a.Tenant, res)
 		return res, false
 	}
-	in.Ack.Done(link.Success) // durable: the commit above has returned
+	in.Ack.Done(codeOf(res.Verdict)) // durable: the commit above has returned
 	failpoint.At("device: after PUBACK", string(a.Channel))
 	return res, true
+}
+
+// codeOf is how a recorded message is answered. A device that has no room hears of it where the protocol can say so.
+func codeOf(v campaign.Verdict) link.Code {
+	if v == campaign.NoRoom {
+		return link.QuotaExceeded
+	}
+	return link.Success
 }
 
 // handleReport records a report, then says what follows from it.
@@ -145,5 +153,9 @@ func (b *Bridge) handleHello(ctx context.Context, a topics.Address, in link.Inbo
 		return
 	}
 	b.stats.hellos.Add(1)
+	if res.Verdict == campaign.NoRoom {
+		b.stats.turnedAway.Add(1)
+		b.o.Logger.Warn("device was not registered: the tenant's quota of devices is used up", "tenant", a.Tenant, "device", a.Device)
+	}
 	b.announce(ctx, a.Tenant, res)
 }

@@ -10,8 +10,26 @@ import (
 	"fleetbridge/topics"
 )
 
-func quotaView(t ident.Tenant, q campaign.Quota) topics.QuotaView {
-	return topics.QuotaView{Tenant: t, Campaigns: q.Campaigns, Bytes: q.Bytes, Counted: q.Counted, Free: q.Free, Reserved: q.Reserved, Used: q.Used}
+// quotaView is what a tenant may have, and what of it it has.
+func quotaView(r campaign.Reader, t ident.Tenant) (topics.QuotaView, error) {
+	q, err := r.Quota(t)
+	if err != nil {
+		return topics.QuotaView{}, fmt.Errorf("read quota: %w", err)
+	}
+	n, err := r.DeviceCount(t)
+	if err != nil {
+		return topics.QuotaView{}, fmt.Errorf("read count of devices: %w", err)
+	}
+	y, err := r.TurnedAway(t)
+	if err != nil {
+		return topics.QuotaView{}, fmt.Errorf("read devices turned away: %w", err)
+	}
+	v := topics.QuotaView{Tenant: t, Campaigns: q.Campaigns, Bytes: q.Bytes, Counted: q.Counted, Free: q.Free, Reserved: q.Reserved,
+		Used: q.Used, Devices: q.Devices, Registered: n, TurnedAway: y.Hellos}
+	for _, d := range y.Latest {
+		v.Waiting = append(v.Waiting, topics.TurnedDevice(d))
+	}
+	return v, nil
 }
 
 func quotaGet(ctx context.Context, c *call, req topics.QuotaGet) (any, error) {
@@ -20,25 +38,27 @@ func quotaGet(ctx context.Context, c *call, req topics.QuotaGet) (any, error) {
 		return nil, err
 	}
 	var v topics.QuotaView
-	err = c.view(ctx, func(r campaign.Reader) error {
+	err = c.view(ctx, func(r campaign.Reader) (err error) {
 		if _, err := r.Tenant(t); err != nil {
 			return orMissing(err, "tenant", t)
 		}
-		q, err := r.Quota(t)
-		v = quotaView(t, q)
+		v, err = quotaView(r, t)
 		return err
 	})
 	return v, err
 }
 
 func quotaSet(ctx context.Context, c *call, req topics.QuotaSet) (any, error) {
-	change := campaign.QuotaChange{Campaigns: req.Campaigns, Bytes: req.Bytes, Grant: req.Grant, Unlimited: req.Unlimited, Reason: req.Reason}
+	change := campaign.QuotaChange{Campaigns: req.Campaigns, Bytes: req.Bytes, Devices: req.Devices, Grant: req.Grant, Unlimited: req.Unlimited, Reason: req.Reason}
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		if _, err := tx.Tenant(req.Tenant); err != nil {
 			return nil, campaign.Result{}, orMissing(err, "tenant", req.Tenant)
 		}
-		q, err := campaign.SetQuota(tx, c.now, req.Tenant, change, c.by.Name.String())
-		return quotaView(req.Tenant, q), campaign.Result{}, err
+		if _, err := campaign.SetQuota(tx, c.now, req.Tenant, change, c.by.Name.String()); err != nil {
+			return nil, campaign.Result{}, err
+		}
+		v, err := quotaView(tx, req.Tenant)
+		return v, campaign.Result{}, err
 	})
 }
 

@@ -11,6 +11,8 @@ type Stats struct {
 	// Reports that are durable, by verdict: Recorded + Duplicates + Stale + Unknown.
 	Recorded, Duplicates, Stale, Unknown uint64
 	Hellos                               uint64
+	// TurnedAway are those of the hellos that came from a device with no room within the quota.
+	TurnedAway uint64
 	// Undecodable bodies of hello, report and fetch.
 	Undecodable uint64
 	// Misplaced messages: on a topic outside the contract, or of another principal.
@@ -32,6 +34,7 @@ type counters struct {
 	refused, fetches, fetchErrors        atomic.Uint64
 	chunks, chunkBytes                   atomic.Uint64
 	commands, problems, eventsDropped    atomic.Uint64
+	turnedAway                           atomic.Uint64
 	commits                              histogram
 }
 
@@ -40,7 +43,7 @@ func (b *Bridge) Stats() Stats {
 	c := &b.stats
 	return Stats{
 		Recorded: c.recorded.Load(), Duplicates: c.duplicates.Load(), Stale: c.stale.Load(), Unknown: c.unknown.Load(),
-		Hellos: c.hellos.Load(), Undecodable: c.undecodable.Load(), Misplaced: c.misplaced.Load(), Refused: c.refused.Load(),
+		Hellos: c.hellos.Load(), TurnedAway: c.turnedAway.Load(), Undecodable: c.undecodable.Load(), Misplaced: c.misplaced.Load(), Refused: c.refused.Load(),
 		Fetches: c.fetches.Load(), FetchErrors: c.fetchErrors.Load(), Chunks: c.chunks.Load(), ChunkBytes: c.chunkBytes.Load(),
 		Commands: c.commands.Load(), Problems: c.problems.Load(), EventsDropped: c.eventsDropped.Load(),
 		CommitP50: c.commits.quantile(0.50), CommitP99: c.commits.quantile(0.99),

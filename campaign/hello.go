@@ -29,12 +29,16 @@ type Hello struct {
 }
 
 // ApplyHello records what device d says of itself, registering it if need be, and what that means for its assignments:
-// proof, a roll-back, a silent device that is back. Verdict Duplicate or Stale: only LastSeen changed.
+// proof, a roll-back, a silent device that is back. Verdict Duplicate or Stale: only LastSeen changed. NoRoom: the device is
+// not registered, and not going to be within the tenant's quota; that it came is kept, see TurnedAway.
 func ApplyHello(tx Tx, now time.Time, t ident.Tenant, d ident.Device, h Hello) (Result, error) {
 	k := &desk{tx: tx, t: t, now: now}
 	old, err := tx.Device(t, d)
 	if errors.Is(err, ErrNotFound) {
-		old, err = Device{ID: d, Created: now}, nil
+		old = Device{ID: d, Created: now}
+		if err = enlist(tx, t, d); errors.Is(err, ErrQuota) {
+			return Result{Verdict: NoRoom}, turnAway(tx, now, t, d)
+		}
 	}
 	if err != nil {
 		return Result{}, fmt.Errorf("read device: %w", err)

@@ -101,9 +101,17 @@ func (d Device) bounded() error {
 	return bad.err()
 }
 
-// Register writes a device that somebody adds or changes, which may join continuous campaigns by it.
+// Register writes a device that somebody adds or changes, which may join continuous campaigns by it. The error wraps
+// ErrQuota for a new one that has no room within the tenant's quota.
 func Register(tx Tx, now time.Time, t ident.Tenant, d Device) (Result, error) {
 	k := &desk{tx: tx, t: t, now: now}
+	fresh, err := newcomer(tx, t, d.ID)
+	if err == nil && fresh {
+		err = enlist(tx, t, d.ID)
+	}
+	if err != nil {
+		return Result{}, err
+	}
 	if err := k.register(d); err != nil {
 		return Result{}, err
 	}

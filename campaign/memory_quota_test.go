@@ -15,6 +15,16 @@ func (m *memory) PutQuota(_ ident.Tenant, q campaign.Quota) error {
 	return nil
 }
 
+func (m *memory) DeviceCount(ident.Tenant) (uint64, error) { return uint64(len(m.devices)), m.fail }
+
+func (m *memory) TurnedAway(ident.Tenant) (campaign.TurnedAway, error) { return m.turned, m.fail }
+
+func (m *memory) PutTurnedAway(_ ident.Tenant, y campaign.TurnedAway) error {
+	m.writes++
+	m.turned = y
+	return nil
+}
+
 func (m *memory) PutLedger(_ ident.Tenant, e campaign.LedgerEntry) error {
 	m.writes++
 	m.ledger = append(slices.Clip(m.ledger), e)

@@ -34,6 +34,7 @@ type memory struct {
 	audits      []campaign.AuditEntry
 	quota       campaign.Quota
 	ledger      []campaign.LedgerEntry
+	turned      campaign.TurnedAway
 	fail        error // what every read answers, if set
 	writes      int
 }

@@ -20,6 +20,7 @@ type Quota struct {
 	Reserved  uint64
 	Used      uint64
 	Entries   uint64 // of the ledger
+	Devices   int    // that are registered; 0: no limit
 }
 
 // The kinds of entries of a quota's ledger.
@@ -47,6 +48,7 @@ type LedgerEntry struct {
 type QuotaChange struct {
 	Campaigns *int
 	Bytes     *int64
+	Devices   *int
 	Grant     int64 // adds updates, and makes them counted; below 0 takes away
 	Unlimited bool  // updates are counted no longer
 	Reason    string
@@ -63,6 +65,9 @@ func SetQuota(tx Tx, now time.Time, t ident.Tenant, change QuotaChange, by strin
 	}
 	if change.Bytes != nil {
 		q.Bytes = *change.Bytes
+	}
+	if change.Devices != nil {
+		q.Devices = *change.Devices
 	}
 	if change.Unlimited {
 		q.Counted = false

@@ -46,4 +46,5 @@ const (
 	Duplicate Verdict = "duplicate"
 	Stale     Verdict = "stale"
 	Unknown   Verdict = "unknown"
+	NoRoom    Verdict = "no-room" // of a hello: one device too many for the quota
 )

@@ -57,6 +57,8 @@ type Reader interface {
 	// DevicesOf reads the records of devices that are in order, each once; the zero value stands for one that is not there.
 	// It costs less than asking for each.
 	DevicesOf(ident.Tenant, []ident.Device) ([]Device, error)
+	// DeviceCount is how many devices are registered. It reads no device.
+	DeviceCount(ident.Tenant) (uint64, error)
 	// Narrow lists the devices of n by their identifier, from indexes alone: no device record is read. It looks at no
 	// more than limit entries of an index, so that fewer devices than limit do not mean the end; it goes on after next,
 	// which is zero at the end.
@@ -94,6 +96,8 @@ type Reader interface {
 	CampaignAudits(t ident.Tenant, c ident.Campaign, after uint64, limit int) ([]AuditEntry, error)
 	// Quota returns the zero value, which limits nothing, where none was put.
 	Quota(ident.Tenant) (Quota, error)
+	// TurnedAway returns the zero value where no device was.
+	TurnedAway(ident.Tenant) (TurnedAway, error)
 	// Ledger lists the entries of the quota's ledger by number.
 	Ledger(t ident.Tenant, after uint64, limit int) ([]LedgerEntry, error)
 	// Reply finds the stored reply to a principal's command; ErrNotFound also when it has expired at now.
@@ -102,7 +106,7 @@ type Reader interface {
 
 // Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier. PutAssignment
 // and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Counts and Running in the same commit,
-// PutDevice those behind Narrow.
+// PutDevice those behind Narrow and DeviceCount.
 type Tx interface {
 	Reader
 	PutTenant(Tenant) error
@@ -125,6 +129,7 @@ type Tx interface {
 	// PutAudit appends: the number must be the one after the head's, and no entry is ever replaced.
 	PutAudit(ident.Tenant, AuditEntry) error
 	PutQuota(ident.Tenant, Quota) error
+	PutTurnedAway(ident.Tenant, TurnedAway) error
 	// PutLedger appends: no entry is ever replaced.
 	PutLedger(ident.Tenant, LedgerEntry) error
 	PutReply(t ident.Tenant, n ident.Name, key string, r StoredReply) error

@@ -13,6 +13,7 @@ type (
 		Devices     uint64   `json:"devices" cbor:"3,keyasint"` // with something on their topic
 		Faults      []string `json:"faults,omitempty" cbor:"4,keyasint,omitempty"`
 		Next        string   `json:"next,omitempty" cbor:"5,keyasint,omitempty"`
+		Registered  uint64   `json:"registered,omitempty" cbor:"60,keyasint,omitempty"` // devices, in the last part
 	}
 )
 

@@ -20,6 +20,7 @@ type (
 		Grant     int64        `json:"grant,omitempty" cbor:"4,keyasint,omitempty"`     // updates to add, below 0 to take away
 		Unlimited bool         `json:"unlimited,omitempty" cbor:"5,keyasint,omitempty"` // updates are counted no longer
 		Reason    string       `json:"reason,omitempty" cbor:"6,keyasint,omitempty"`
+		Devices   *int         `json:"devices,omitempty" cbor:"60,keyasint,omitempty"` // that are registered; 0: no limit
 	}
 	// QuotaView is a tenant's quota. Updates are counted from the first grant on.
 	QuotaView struct {
@@ -30,6 +31,17 @@ type (
 		Free      int64        `json:"free" cbor:"5,keyasint"`
 		Reserved  uint64       `json:"reserved" cbor:"6,keyasint"`
 		Used      uint64       `json:"used" cbor:"7,keyasint"`
+		// Devices bounds those Registered; 0: no limit. TurnedAway counts the hellos of devices beyond it, which were not
+		// registered, and Waiting are the latest of those devices, the newest first, at most 32.
+		Devices    int            `json:"devices" cbor:"60,keyasint"`
+		Registered uint64         `json:"registered" cbor:"61,keyasint"`
+		TurnedAway uint64         `json:"turned_away,omitempty" cbor:"62,keyasint,omitempty"`
+		Waiting    []TurnedDevice `json:"waiting,omitempty" cbor:"63,keyasint,omitempty"`
+	}
+	// TurnedDevice is a device that said hello and is not registered, because the quota of devices is used up.
+	TurnedDevice struct {
+		Device ident.Device `json:"device" cbor:"1,keyasint"`
+		At     time.Time    `json:"at" cbor:"2,keyasint"` // of its last hello
 	}
 	// QuotaLedger lists the changes of a tenant's updates, the oldest first.
 	QuotaLedger struct {
@@ -61,6 +73,7 @@ func (r QuotaSet) Validate() error {
 	const most = 1 << 53
 	f.check(!r.Tenant.IsZero(), "/tenant", "required")
 	f.check(r.Campaigns == nil || *r.Campaigns >= 0, "/campaigns", "from 0")
+	f.check(r.Devices == nil || *r.Devices >= 0, "/devices", "from 0")
 	f.check(r.Bytes == nil || *r.Bytes >= 0, "/bytes", "from 0")
 	f.check(r.Grant >= -most && r.Grant <= most, "/grant", "at most 2^53")
 	f.check(r.Grant == 0 || !r.Unlimited, "/unlimited", "not together with grant")

@@ -29,7 +29,7 @@ func (a *app) printQuota(v topics.QuotaView) error {
 		if n == 0 {
 			return "no limit"
 		}
-		return fmt.Sprint(n)
+		return fmt.Sprintf("at most %d", n)
 	}
 	rows := []row{{"tenant", v.Tenant.String()}, {"campaigns at once", limit(int64(v.Campaigns))}, {"payload bytes", limit(v.Bytes)}}
 	if v.Counted {
@@ -37,7 +37,15 @@ func (a *app) printQuota(v topics.QuotaView) error {
 	} else {
 		rows = append(rows, row{"updates free", "no limit"})
 	}
-	return a.printOne(v, append(rows, row{"reserved", fmt.Sprint(v.Reserved)}, row{"used", fmt.Sprint(v.Used)})...)
+	rows = append(rows, row{"reserved", fmt.Sprint(v.Reserved)}, row{"used", fmt.Sprint(v.Used)},
+		row{"devices", fmt.Sprintf("%d, %s", v.Registered, limit(int64(v.Devices)))})
+	if v.TurnedAway > 0 {
+		rows = append(rows, row{"turned away", fmt.Sprintf("%d hellos of devices that had no room", v.TurnedAway)})
+	}
+	for _, d := range v.Waiting {
+		rows = append(rows, row{"not registered", fmt.Sprintf("%s, last seen %s", d.Device, when(d.At))})
+	}
+	return a.printOne(v, rows...)
 }
 
 func quotaShow(a *app) *cobra.Command {
@@ -56,12 +64,13 @@ func quotaShow(a *app) *cobra.Command {
 }
 
 func quotaSet(a *app) *cobra.Command {
-	var campaigns int
+	var campaigns, devices int
 	var bytes int64
 	req := topics.QuotaSet{}
 	c := &cobra.Command{Use: "set TENANT", Short: "Change the quota of a tenant, as an admin; what no flag names stays", Args: cobra.ExactArgs(1)}
 	c.Flags().IntVar(&campaigns, "campaigns", 0, "campaigns that run at once (0: no limit)")
 	c.Flags().Int64Var(&bytes, "bytes", 0, "bytes of all payloads (0: no limit)")
+	c.Flags().IntVar(&devices, "devices", 0, "devices that are registered (0: no limit); those that are stay, whatever it is")
 	c.Flags().Int64Var(&req.Grant, "grant", 0, "updates to add; below 0 to take away; from the first on they are counted")
 	c.Flags().BoolVar(&req.Unlimited, "unlimited", false, "count updates no longer")
 	c.Flags().StringVar(&req.Reason, "reason", "", "why, for the ledger")
@@ -78,6 +87,9 @@ func quotaSet(a *app) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if cmd.Flags().Changed("campaigns") {
 			req.Campaigns = &campaigns
+		}
+		if cmd.Flags().Changed("devices") {
+			req.Devices = &devices
 		}
 		if cmd.Flags().Changed("bytes") {
 			req.Bytes = &bytes

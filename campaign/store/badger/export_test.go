@@ -30,14 +30,14 @@ func (s *Store) SetVersion(v string) error {
 	return s.db.Update(func(txn *kv.Txn) error { return txn.Set(schemaKey, []byte(v)) })
 }
 
-// Downgrade makes the store one of schema version 1, which had no indexes of the registry.
+// Downgrade makes the store one of schema version 1, which had no indexes and no count of the registry.
 func (s *Store) Downgrade() error {
 	err := s.db.Update(func(txn *kv.Txn) error {
 		it := txn.NewIterator(kv.IteratorOptions{})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
 			k := it.Item().KeyCopy(nil)
-			if _, rest, _ := bytes.Cut(k, []byte{0}); len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel) {
+			if _, rest, _ := bytes.Cut(k, []byte{0}); len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel || string(rest) == string([]byte{kindQuota, quotaDevices})) {
 				if err := txn.Delete(k); err != nil {
 					return err
 				}

@@ -12,8 +12,8 @@ import (
 )
 
 // schemaVersion is the version of keys and records. A store of a higher one is refused, one of a lower one is upgraded.
-// Version 2 has the indexes of the registry.
-const schemaVersion = 2
+// Version 2 has the indexes of the registry, version 3 the count of devices.
+const schemaVersion = 3
 
 // schemaKey holds the schema version in decimal. No tenant's key starts with 0x00.
 var schemaKey = []byte("\x00schema")
@@ -80,7 +80,7 @@ func checkVersion(db *kv.DB) error {
 		})
 	})
 	if err == nil && version < schemaVersion {
-		err = upgrade(db)
+		err = upgrade(db, version)
 	}
 	return err
 }

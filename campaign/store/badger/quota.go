@@ -7,10 +7,13 @@ import (
 	"fleetbridge/ident"
 )
 
-// Below kindQuota: 'q', the quota itself; 'l' number[8], the ledger.
+// Below kindQuota: 'q', the quota itself; 'l' number[8], the ledger; 'd', how many devices are registered; 't', the devices
+// that were turned away.
 const (
-	quotaState  = 'q'
-	quotaLedger = 'l'
+	quotaState   = 'q'
+	quotaLedger  = 'l'
+	quotaDevices = 'd'
+	quotaTurned  = 't'
 )
 
 func quotaPrefix(t ident.Tenant, part byte) key { return append(keyOf(t, kindQuota), part) }
@@ -23,6 +26,7 @@ type quotaRecord struct {
 	Reserved  uint64 `cbor:"5,keyasint,omitempty"`
 	Used      uint64 `cbor:"6,keyasint,omitempty"`
 	Entries   uint64 `cbor:"7,keyasint,omitempty"`
+	Devices   int    `cbor:"60,keyasint,omitempty"`
 }
 
 func (r quotaRecord) domain() (campaign.Quota, error) { return campaign.Quota(r), nil }

@@ -93,7 +93,11 @@ func (t *tx) PutDevice(tn ident.Tenant, v campaign.Device) error {
 		return t.fail(err)
 	}
 	was := map[string]bool{}
-	if there {
+	if !there {
+		if err := t.countDevice(tn); err != nil {
+			return err
+		}
+	} else {
 		for _, p := range placesOf(tn, old, v.ID) {
 			was[string(p)] = true
 		}

@@ -10,11 +10,13 @@ import (
 	"fleetbridge/ident"
 )
 
-// upgrade brings a store of an older schema to this one: it writes the indexes of the registry. Cut short it starts
-// anew at the next opening; what it wrote before is what it writes again.
-func upgrade(db *kv.DB) error {
+// upgrade brings a store of an older schema to this one: it writes the indexes of the registry, and counts what later
+// versions count with each commit. Cut short it starts anew at the next opening; what it wrote before is what it writes
+// again.
+func upgrade(db *kv.DB, from int) error {
 	wb := db.NewWriteBatch()
 	defer wb.Cancel()
+	devices := map[ident.Tenant]uint64{}
 	err := db.View(func(txn *kv.Txn) error {
 		it := txn.NewIterator(kv.IteratorOptions{})
 		defer it.Close()
@@ -22,6 +24,9 @@ func upgrade(db *kv.DB) error {
 			t, d, ok := deviceOfKey(it.Item().Key())
 			if !ok {
 				continue
+			}
+			if devices[t]++; from >= 2 {
+				continue // it has the indexes
 			}
 			err := it.Item().Value(func(val []byte) error {
 				n, err := decodeAs[placedRecord](val)
@@ -41,6 +46,11 @@ func upgrade(db *kv.DB) error {
 		}
 		return nil
 	})
+	for t, n := range devices {
+		if err == nil {
+			err = setRecord(wb, quotaPrefix(t, quotaDevices), deviceCountRecord{n})
+		}
+	}
 	if err == nil {
 		err = wb.Flush()
 	}
@@ -54,6 +64,14 @@ func upgrade(db *kv.DB) error {
 		return fmt.Errorf("upgrade store: %w", err)
 	}
 	return nil
+}
+
+func setRecord(wb *kv.WriteBatch, k key, record any) error {
+	val, err := encode(record)
+	if err != nil {
+		return err
+	}
+	return wb.Set(k, val)
 }
 
 // deviceOfKey says whether k is the key of a device record, and of which.

@@ -46,7 +46,11 @@ func TestUpgrade(t *testing.T) {
 			if len(ids) != 33 {
 				t.Errorf("%d devices, want 33", len(ids))
 			}
-			return errors.Join(err, storetest.Audit(r))
+			n, err2 := r.DeviceCount(acme)
+			if n != 100 {
+				t.Errorf("%d devices counted, want 100", n)
+			}
+			return errors.Join(err, err2, storetest.Audit(r))
 		})
 		if err != nil {
 			t.Error(err)

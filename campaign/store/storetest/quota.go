@@ -26,6 +26,23 @@ func testQuota(t *testing.T, open Open) {
 			return err
 		})
 	}
+	turned, err := variants(func(*campaign.TurnedAway) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range turned {
+		update(t, s, func(tx campaign.Tx) error { return tx.PutTurnedAway(tenants[0], want) })
+		view(t, s, func(r campaign.Reader) error {
+			got, err := r.TurnedAway(tenants[0])
+			if d := compare(want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if other, err := r.TurnedAway(tenants[1]); err != nil || other.Hellos != 0 || len(other.Latest) != 0 {
+				t.Errorf("of another tenant: %v, %v", other, err)
+			}
+			return err
+		})
+	}
 	entries, err := variants(func(*campaign.LedgerEntry) {})
 	if err != nil {
 		t.Fatal(err)

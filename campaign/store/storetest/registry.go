@@ -80,6 +80,13 @@ func auditRegistry(r campaign.Reader, t ident.Tenant) error {
 	if err != nil {
 		return err
 	}
+	n, err := r.DeviceCount(t)
+	if err != nil {
+		return err
+	}
+	if err := differ("count of devices", uint64(len(ds)), n); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, d := range ds {
 		n := campaign.Narrow{Vendor: d.Vendor, Class: d.Class, Labels: d.Labels, Groups: d.Groups}
