@@ -13,7 +13,6 @@ import (
 
 	"fleetbridge/firmware"
 	"fleetbridge/firmware/cose"
-	"fleetbridge/firmware/suit"
 	"fleetbridge/ident"
 	"fleetbridge/internal/client"
 	"fleetbridge/topics"
@@ -154,21 +153,6 @@ func (a *app) signManifest(in, out, keyFile, id string, algs []string) (int, err
 		}
 	}
 	return len(use), replaceFile(out, envelope)
-}
-
-func manifestShow(a *app) *cobra.Command {
-	return &cobra.Command{Use: "show FILE", Short: "Print all of a manifest; nothing is verified", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			envelope, err := os.ReadFile(args[0])
-			if err != nil {
-				return fmt.Errorf("read manifest: %w", err)
-			}
-			e, err := suit.Decode(envelope)
-			if err != nil {
-				return &failure{code: exitVerify, err: fmt.Errorf("show %s: %w", args[0], err)}
-			}
-			return a.printText(strings.TrimRight(suit.Describe(e), "\n"))
-		}}
 }
 
 func manifestPush(a *app) *cobra.Command {

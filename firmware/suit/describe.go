@@ -1,119 +1,127 @@
 package suit
 
 import (
-	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
-	"time"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
-// Describe prints every field of e for people, one a line. Text from the manifest is quoted: it may hold anything.
-func Describe(e *Envelope) string {
-	p := &printer{}
-	m := e.Manifest
-	p.line(0, "manifest %s", e.Digest)
-	p.line(0, "sequence number %d", m.Sequence)
-	if m.ReferenceURI != "" {
-		p.line(0, "reference-uri %q", m.ReferenceURI)
-	}
-	if m.SetVersion != nil {
-		p.line(0, "set-version %d", m.SetVersion)
-	}
-	for i, c := range m.Components {
-		p.line(0, "component %d: %s", i, c)
-	}
-	p.section("shared", m.Shared)
-	p.section(MemberFetch.String(), m.Fetch)
-	p.section(MemberInstall.String(), m.Install)
-	p.section(MemberValidate.String(), m.Validate)
-	p.section(MemberLoad.String(), m.Load)
-	p.section(MemberInvoke.String(), m.Invoke)
-	for _, s := range m.Absent {
-		p.line(0, "%s: severed, not in this envelope", s)
-	}
-	for _, l := range m.Text {
-		p.line(0, "text %q", l.Tag)
-		p.notes(1, manifestText, l.Notes)
-		for _, c := range l.Components {
-			p.line(1, "component %s", c.Component)
-			p.notes(2, componentText, c.Notes)
-		}
-	}
-	for _, i := range e.Payloads {
-		p.line(0, "integrated payload %q: %d bytes", i.Name, len(i.Bytes))
-	}
-	p.line(0, "signature blocks: %d", len(e.Blocks))
-	return p.String()
+// Item is a CBOR item of an envelope as people read it. The tree of items holds all that the envelope says, in its order;
+// Outline and Diagnostic are two views of it.
+type Item struct {
+	Name    string  `json:"name,omitempty"`    // in the draft's words, "" where the position says it all
+	Key     string  `json:"key,omitempty"`     // of a member or command: its number, in diagnostic notation
+	Value   string  `json:"value,omitempty"`   // of a scalar: the item, of a tag: the number; in diagnostic notation
+	Note    string  `json:"note,omitempty"`    // a remark on the value, such as whether a digest matches
+	Summary string  `json:"summary,omitempty"` // what it means, in place of value and items
+	Items   []*Item `json:"items,omitempty"`   // of everything but a scalar
+
+	kind kind
+	text string // of a text string: its contents
 }
 
-type printer struct{ strings.Builder }
+// kind is how an item is written.
+type kind int
 
-func (p *printer) line(depth int, format string, args ...any) {
-	fmt.Fprintf(p, strings.Repeat("  ", depth)+format+"\n", args...)
+const (
+	kindScalar kind = iota
+	kindArray
+	kindMap
+	kindTag
+	kindWrapped  // CBOR in a byte string
+	kindSequence // an array of commands, each followed by its argument
+)
+
+// Describe reads an envelope for people who ask what is in it. Unlike Decode it takes whatever is well-formed CBOR with
+// the outermost form of an envelope: unknown members, commands, algorithms and encodings are shown as they are. Nothing
+// is verified, but whether the digests match is noted. The error wraps ErrMalformed.
+func Describe(envelope []byte) (*Item, error) {
+	if len(envelope) > MaxEnvelope+MaxIntegrated {
+		return nil, fmt.Errorf("describe envelope: %d bytes, at most %d: %w", len(envelope), MaxEnvelope+MaxIntegrated, ErrMalformed)
+	}
+	if err := cbor.Wellformed(envelope); err != nil {
+		return nil, fmt.Errorf("describe envelope: not one CBOR item: %w: %w", ErrMalformed, err)
+	}
+	w := &walker{}
+	if w.envelope(envelope) == nil {
+		return nil, fmt.Errorf("describe envelope: not a map with members 2 and 3, authentication wrapper and manifest: %w", ErrMalformed)
+	}
+	return w.envelope(envelope), nil // the text, which comes last, tells the names behind identifiers that come first
 }
 
-func (p *printer) section(name string, s Sequence) {
-	if s == nil {
-		return
-	}
-	p.line(0, "%s", name)
-	p.sequence(1, s)
+// Outline prints the tree as a specification lists fields: a name, its number and its meaning a line. Text from the
+// manifest is quoted, so that it can't forge a line or move a cursor.
+func (i *Item) Outline() string {
+	var b strings.Builder
+	i.outline(&b, 0)
+	return b.String()
 }
 
-func (p *printer) sequence(depth int, s Sequence) {
-	for _, c := range s {
-		switch ops[c.Op].arg {
-		case argPolicy:
-			p.line(depth, "%s (report %d)", c.Op, c.Policy)
-		case argIndex:
-			if c.All {
-				p.line(depth, "%s all", c.Op)
-			} else {
-				p.line(depth, "%s %d", c.Op, c.Indexes)
-			}
-		default:
-			p.line(depth, "%s", c.Op)
+func (i *Item) outline(b *strings.Builder, depth int) {
+	body, title := i, i.Name
+	if i.Key != "" {
+		title = strings.TrimSpace(title + " (" + i.Key + ")")
+	}
+	says := i.Summary
+	for says == "" && (body.kind == kindWrapped || body.kind == kindTag) { // the packing is of no interest here
+		if body.kind == kindTag && body == i {
+			title = strings.TrimSpace(title + " (tag " + body.Value + ")")
+		} else if body.kind == kindTag {
+			title += ": " + strings.TrimSpace(body.Name+" (tag "+body.Value+")")
 		}
-		for _, v := range c.Parameters {
-			p.line(depth+1, "%s %s", v.ID, v.value())
+		body = body.Items[0]
+		says = body.Summary
+	}
+	multiline := strings.Contains(body.text, "\n")
+	closed := says != ""
+	if says == "" && !multiline {
+		says = body.value()
+	}
+	for _, note := range []string{i.Note, body.Note} {
+		if note != "" && !strings.Contains(says, note) {
+			says = strings.TrimPrefix(says+", "+note, ", ")
 		}
-		for i, nested := range c.Cases {
-			p.line(depth+1, "case %d", i)
-			p.sequence(depth+2, nested)
+	}
+	fmt.Fprintf(b, "%s%s\n", strings.Repeat("  ", depth), join(title, says))
+	switch {
+	case closed:
+	case multiline:
+		for part := range strings.Lines(strings.TrimRight(body.text, "\n")) {
+			quoted := strconv.Quote(strings.TrimRight(part, "\r\n"))
+			fmt.Fprintf(b, "%s| %s\n", strings.Repeat("  ", depth+1), quoted[1:len(quoted)-1])
 		}
-		if c.Otherwise {
-			p.line(depth+1, "or none")
+	default:
+		for _, in := range body.Items {
+			in.outline(b, depth+1)
 		}
 	}
 }
 
-func (p *printer) notes(depth int, names []string, notes []Note) {
-	for _, n := range notes {
-		p.line(depth, "%s %q", names[n.Key], n.Text)
+// value is what stands on an item's own line.
+func (i *Item) value() string {
+	switch {
+	case i.kind == kindArray && len(i.Items) == 0:
+		return "[]"
+	case i.kind == kindMap && len(i.Items) == 0:
+		return "{}"
 	}
+	if n := len(i.hex()) / 2; strings.HasPrefix(i.Value, "h'") && n > maxOutlined {
+		return fmt.Sprintf("%d bytes, h'%s…'", n, i.hex()[:2*16])
+	}
+	return i.Value
 }
 
-func (p Parameter) value() string {
-	const useBefore ParameterID = 4
-	switch parameters[p.ID].form {
-	case formUUID:
-		return p.UUID.String()
-	case formDigest:
-		return p.Digest.String()
-	case formUint:
-		if p.ID == useBefore && p.Uint < 1<<40 {
-			return fmt.Sprintf("%d (%s)", p.Uint, time.Unix(int64(p.Uint), 0).UTC().Format(time.RFC3339))
-		}
-		return fmt.Sprint(p.Uint)
-	case formInt:
-		return fmt.Sprint(p.Int)
-	case formBool:
-		return fmt.Sprint(p.Uint == 1)
-	case formURI:
-		return fmt.Sprintf("%q", p.Text)
-	case formVersion:
-		words := [...]string{1: "greater than", 2: "at least", 3: "equal to", 4: "at most", 5: "less than"}
-		return fmt.Sprintf("%s %d", words[p.Version.Comparison], p.Version.Numbers)
+// maxOutlined is how many bytes of a byte string an outline has; the diagnostic notation has them all.
+const maxOutlined = 96
+
+func join(title, says string) string {
+	switch {
+	case title == "":
+		return "- " + says
+	case says == "":
+		return title
 	}
-	return "h'" + hex.EncodeToString(p.Bytes) + "'"
+	return title + ": " + says
 }
