@@ -236,3 +236,55 @@ func TestVerifyProfile(t *testing.T) {
 	}
 	t.Fatal("vector v2-es256-kid is gone")
 }
+
+// TestVectorPlans: two vectors of other shapes than a single image say what they are known to say, and what we write of
+// that is the same manifest, byte for byte.
+func TestVectorPlans(t *testing.T) {
+	fw, old := bytes.Repeat([]byte("firmware v1.2.3 "), 4096), bytes.Repeat([]byte("firmware v1.2.2 "), 4096)
+	vendor := firmware.VendorID("acme.example")
+	content := func(hex string, size uint64) suit.Content {
+		return suit.Content{Digest: ident.Digest(unhex(t, hex)), Size: size}
+	}
+	image := suit.Content{Digest: ident.SumDigest(fw), Size: 65536}
+	want := map[string]suit.Plan{
+		"v5-delta-try-each": {Tries: []suit.Try{
+			{
+				Precursor: suit.Content{Digest: ident.SumDigest(old), Size: 65536},
+				Payload:   content("43a6a4c50edf436fb497a7723dcadcd37f5bc60a95799f4e839351c31f49d44d", 20),
+				URI:       "https://fw.example/f/delta.bin",
+			},
+			{Payload: image, URI: "https://fw.example/f/abc.bin"},
+		}},
+		"v6-encrypted": {Tries: []suit.Try{{
+			Payload:    content("1956cf423d6c53c6d58dafc7471fe1141e0f2ca8f4570d099da42a3c92c45159", 65552),
+			URI:        "https://fw.example/f/abc.enc",
+			Encryption: unhex(t, "d8608443a10101a1054cac779d54d84abda7d87b88d9f6818344a101381ca204456b69642d3220a401022001215820caf38e7e8faaac3da75cf1208f4838c84ff11c5e990bb055c39c546ad3e5b62c225820780f1a1c9f925250fdd8de3f25ddc2b67842ed2437a83c9262f019c3620f4f1658184ca4b1d51c54466bbf7ed97d467603484d1dcdbec0834b41"),
+		}}},
+	}
+	for _, v := range loadVectors(t, "profile.json") {
+		p, ok := want[v.Name]
+		if !ok {
+			continue
+		}
+		delete(want, v.Name)
+		p.Vendor, p.Class, p.Image = vendor, firmware.ClassID(vendor, "sensor-x1:rev-b"), image
+		p.Component, p.Staging = suit.ComponentID{{0}}, suit.ComponentID{{1}}
+		e, err := suit.Decode(v.bytes(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := e.Plan(); err != nil || !cmp.Equal(got, p) {
+			t.Errorf("%s: %v %s", v.Name, err, cmp.Diff(p, got))
+		}
+		b, err := suit.Build(e.Manifest.Sequence, p, nil, suit.Text{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := suit.Decode(b); err != nil || again.Digest != v.Manifest {
+			t.Errorf("%s: written again it is %s, %v", v.Name, again.Digest, err)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no vectors of %v", want)
+	}
+}

@@ -31,8 +31,8 @@ func (a Anchor) Live() bool { return a.Revoked.IsZero() }
 
 // Verify reads a signed envelope and returns what it says, with Envelope a copy of the exact bytes and Created set to at.
 // Server and device run it alike. In this order: size and outermost form; signatures, each over the digest that the
-// envelope claims; that digest over the manifest; severed digests; the manifest in the single-image profile; its URI and
-// its sequence number. So bytes that nobody signed reach only the outermost parser.
+// envelope claims; that digest over the manifest; severed digests; the manifest in our profile (suit.Envelope.Plan);
+// its URIs and its sequence number. So bytes that nobody signed reach only the outermost parser.
 //
 // One verifying block of a live anchor is enough. A block of an unknown or revoked key, or of an algorithm that isn't
 // ours, counts for nothing; but a block that names a live anchor and doesn't verify refuses the envelope, since some
@@ -63,7 +63,7 @@ func verify(envelope []byte, anchors []Anchor, at time.Time) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	img, err := e.Manifest.SingleImage()
+	plan, err := e.Plan()
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -71,23 +71,21 @@ func verify(envelope []byte, anchors []Anchor, at time.Time) (Manifest, error) {
 		Digest:    e.Digest,
 		Envelope:  slices.Clone(envelope),
 		Sequence:  e.Manifest.Sequence,
-		Vendor:    img.Vendor,
-		Class:     img.Class,
-		Component: img.Component.String(),
-		Image:     img.Digest,
-		Size:      int64(img.Size),
-		Fetches:   []Fetch{{Role: RoleImage, Digest: img.Digest, Size: int64(img.Size), URI: img.URI}},
-		Version:   e.Manifest.Version(img.Component),
+		Vendor:    plan.Vendor,
+		Class:     plan.Class,
+		Component: plan.Component.String(),
+		Image:     plan.Image.Digest,
+		Size:      int64(plan.Image.Size),
+		Fetches:   fetchesOf(plan),
+		Version:   e.Manifest.Version(plan.Component),
 		Keys:      keys,
 		Created:   at,
 	}
-	return m, checkManifest(m, img, at)
+	return m, checkManifest(m, plan, at)
 }
 
-func checkManifest(m Manifest, img suit.Image, at time.Time) error {
+func checkManifest(m Manifest, plan suit.Plan, at time.Time) error {
 	switch {
-	case img.Size == 0 || img.Size > math.MaxInt64:
-		return fmt.Errorf("image size %d: %w", img.Size, ErrUnsupported)
 	case len(m.Version) > MaxVersion:
 		return fmt.Errorf("version of %d bytes, at most %d: %w", len(m.Version), MaxVersion, ErrUnsupported)
 	case m.Sequence == 0:
@@ -96,12 +94,47 @@ func checkManifest(m Manifest, img suit.Image, at time.Time) error {
 		return fmt.Errorf("sequence number %d lies more than %s ahead of %s: %w", m.Sequence, MaxAhead,
 			at.UTC().Format(time.RFC3339), ErrUnsupported)
 	}
+	for _, c := range contents(plan) {
+		if c.Size == 0 || c.Size > math.MaxInt64 {
+			return fmt.Errorf("image or payload of size %d: %w", c.Size, ErrUnsupported)
+		}
+	}
 	for _, f := range m.Fetches {
 		if err := checkFetchURI(f.URI, f.Digest); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// contents is all that p names by digest and size.
+func contents(p suit.Plan) []suit.Content {
+	list := []suit.Content{p.Image}
+	for _, t := range p.Tries {
+		list = append(list, t.Payload)
+		if t.Delta() {
+			list = append(list, t.Precursor)
+		}
+	}
+	return list
+}
+
+func fetchesOf(p suit.Plan) []Fetch {
+	var list []Fetch
+	for _, t := range p.Tries {
+		if t.Integrated() {
+			continue
+		}
+		f := Fetch{Role: RoleImage, Digest: t.Payload.Digest, Size: int64(t.Payload.Size), URI: t.URI, Precursor: t.Precursor.Digest}
+		switch {
+		case t.Delta():
+			f.Role = RoleDelta
+		case t.Encryption != nil:
+			f.Role = RoleCiphertext
+		}
+		list = append(list, f)
+	}
+	return list
 }
 
 // errPass is the error of a block that counts for nothing.

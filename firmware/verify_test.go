@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -286,22 +287,27 @@ func TestVerifyProfileLimits(t *testing.T) {
 	a := newAuthor(t, "author-1", cose.ESP256)
 	d := spec().Image
 	for name, c := range map[string]struct {
-		spoil func(i *suit.Image, sequence *uint64, text *suit.Text)
+		spoil func(p *suit.Plan, sequence *uint64, text *suit.Text)
 		want  string
 	}{
-		"within":          {func(*suit.Image, *uint64, *suit.Text) {}, ""},
-		"sequence 0":      {func(_ *suit.Image, s *uint64, _ *suit.Text) { *s = 0 }, "unsupported"},
-		"size 0":          {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.Size = 0 }, "unsupported"},
-		"size of 2^63":    {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.Size = 1 << 63 }, "unsupported"},
-		"long version":    {func(_ *suit.Image, _ *uint64, t *suit.Text) { t.Version = strings.Repeat("1", 65) }, "unsupported"},
-		"http":            {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.URI = "http://fw.example/f" }, "unsupported"},
-		"payload inside":  {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.URI = "#fw" }, "unsupported"},
-		"another payload": {func(i *suit.Image, _ *uint64, _ *suit.Text) { i.URI = firmware.PayloadURI(ident.SumDigest(nil)) }, "digest"},
+		"within":       {func(*suit.Plan, *uint64, *suit.Text) {}, ""},
+		"sequence 0":   {func(_ *suit.Plan, s *uint64, _ *suit.Text) { *s = 0 }, "unsupported"},
+		"size 0":       {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Image.Size = 0 }, "unsupported"},
+		"size of 2^63": {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Image.Size = 1 << 63 }, "unsupported"},
+		"long version": {func(_ *suit.Plan, _ *uint64, t *suit.Text) { t.Version = strings.Repeat("1", 65) }, "unsupported"},
+		"http":         {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Tries[1].URI = "http://fw.example/f" }, "unsupported"},
+		"another payload": {func(p *suit.Plan, _ *uint64, _ *suit.Text) {
+			p.Tries[1].URI = firmware.PayloadURI(ident.SumDigest(nil))
+		}, "digest"},
+		"delta of 0":     {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Tries[0].Payload.Size = 0 }, "unsupported"},
+		"delta by http":  {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Tries[0].URI = "http://fw.example/d" }, "unsupported"},
+		"another delta":  {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Tries[0].URI = firmware.PayloadURI(d) }, "digest"},
+		"precursor of 0": {func(p *suit.Plan, _ *uint64, _ *suit.Text) { p.Tries[0].Precursor.Size = 0 }, "unsupported"},
 	} {
-		img := suit.Image{Vendor: spec().Vendor, Class: spec().Class, Component: suit.ComponentID{{0}}, Digest: d, Size: 7, URI: firmware.PayloadURI(d)}
-		sequence, text := uint64(1), suit.Text{Version: "1"}
-		c.spoil(&img, &sequence, &text)
-		b, err := suit.Build(sequence, img, text)
+		p, sequence, text := deltaPlan(d), uint64(1), suit.Text{Version: "1"}
+		c.spoil(&p, &sequence, &text)
+		p.Tries[1].Payload = p.Image
+		b, err := suit.Build(sequence, p, nil, text)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -309,6 +315,53 @@ func TestVerifyProfileLimits(t *testing.T) {
 			_, err := firmware.Verify(a.sign(t, b), []firmware.Anchor{a.Anchor}, at)
 			checkClass(t, err, c.want, verifyClasses)
 		})
+	}
+}
+
+// deltaPlan is the plan of an image of 7 bytes that a delta makes as well.
+func deltaPlan(image ident.Digest) suit.Plan {
+	old, delta, whole := ident.SumDigest([]byte("old")), ident.SumDigest([]byte("delta")), suit.Content{Digest: image, Size: 7}
+	return suit.Plan{Vendor: spec().Vendor, Class: spec().Class, Component: suit.ComponentID{{0}}, Staging: suit.ComponentID{{1}}, Image: whole,
+		Tries: []suit.Try{
+			{Precursor: suit.Content{Digest: old, Size: 3}, Payload: suit.Content{Digest: delta, Size: 5}, URI: firmware.PayloadURI(delta)},
+			{Payload: whole, URI: firmware.PayloadURI(image)},
+		}}
+}
+
+var old = ident.SumDigest([]byte("old"))
+
+func deltasOf(from ident.Digest) []firmware.Delta {
+	return []firmware.Delta{{From: from, FromSize: 3, Payload: ident.SumDigest([]byte("delta")), Size: 5}}
+}
+
+func ciphertext() *firmware.Encrypted {
+	return &firmware.Encrypted{Info: []byte{0xd8, 0x60}, Payload: ident.SumDigest([]byte("ciphertext")), Size: 10}
+}
+
+// TestFetches: what a device may fetch, by what the author says.
+func TestFetches(t *testing.T) {
+	a := newAuthor(t, "author-1", cose.ESP256)
+	whole := firmware.Fetch{Role: firmware.RoleImage, Digest: spec().Image, Size: 7, URI: firmware.PayloadURI(spec().Image)}
+	delta, secret := deltasOf(old)[0], ciphertext()
+	for name, c := range map[string]struct {
+		spec func(*firmware.Spec)
+		want []firmware.Fetch
+	}{
+		"image":    {func(*firmware.Spec) {}, []firmware.Fetch{whole}},
+		"by https": {func(s *firmware.Spec) { s.URI = "https://fw.example/f" }, []firmware.Fetch{{Role: firmware.RoleImage, Digest: whole.Digest, Size: 7, URI: "https://fw.example/f"}}},
+		"delta": {func(s *firmware.Spec) { s.Deltas = deltasOf(old) }, []firmware.Fetch{
+			{Role: firmware.RoleDelta, Digest: delta.Payload, Size: 5, URI: firmware.PayloadURI(delta.Payload), Precursor: old}, whole}},
+		"encrypted": {func(s *firmware.Spec) { s.Encrypted = ciphertext() }, []firmware.Fetch{
+			{Role: firmware.RoleCiphertext, Digest: secret.Payload, Size: 10, URI: firmware.PayloadURI(secret.Payload)}}},
+		"integrated":               {func(s *firmware.Spec) { s.Integrated = []byte("payload") }, nil},
+		"integrated and encrypted": {func(s *firmware.Spec) { s.Integrated, s.Encrypted = []byte("ciphertext"), ciphertext() }, nil},
+	} {
+		s := spec()
+		c.spec(&s)
+		m, err := firmware.Verify(a.sign(t, create(t, s)), []firmware.Anchor{a.Anchor}, at)
+		if diff := cmp.Diff(c.want, m.Fetches); diff != "" || err != nil || m.Image != s.Image || m.Size != s.Size {
+			t.Errorf("%s (-want +got):\n%s%v, image %s of %d", name, diff, err, m.Image, m.Size)
+		}
 	}
 }
 
@@ -329,6 +382,18 @@ func TestCreateRefuses(t *testing.T) {
 		"long description":  {func(s *firmware.Spec) { s.Description = strings.Repeat("d", 1025) }, firmware.ErrTooLarge},
 		"component, no id":  {func(s *firmware.Spec) { s.Component = [][]byte{} }, firmware.ErrMalformed},
 		"component too big": {func(s *firmware.Spec) { s.Component = [][]byte{make([]byte, 33)} }, firmware.ErrMalformed},
+		"delta from itself": {func(s *firmware.Spec) { s.Deltas = deltasOf(s.Image) }, firmware.ErrUnsupported},
+		"delta from none":   {func(s *firmware.Spec) { s.Deltas = deltasOf(ident.Digest{}) }, firmware.ErrUnsupported},
+		"delta of no bytes": {func(s *firmware.Spec) { s.Deltas = deltasOf(old); s.Deltas[0].Size = 0 }, firmware.ErrUnsupported},
+		"delta by http":     {func(s *firmware.Spec) { s.Deltas = deltasOf(old); s.Deltas[0].URI = "http://fw.example/d" }, firmware.ErrUnsupported},
+		"16 deltas":         {func(s *firmware.Spec) { s.Deltas = slices.Repeat(deltasOf(old), 16) }, firmware.ErrTooLarge},
+		"staging is image":  {func(s *firmware.Spec) { s.Deltas, s.Staging = deltasOf(old), [][]byte{{0}} }, firmware.ErrMalformed},
+		"encrypted deltas":  {func(s *firmware.Spec) { s.Deltas, s.Encrypted = deltasOf(old), ciphertext() }, firmware.ErrUnsupported},
+		"no recipient":      {func(s *firmware.Spec) { s.Encrypted = ciphertext(); s.Encrypted.Info = nil }, firmware.ErrUnsupported},
+		"no ciphertext":     {func(s *firmware.Spec) { s.Encrypted = ciphertext(); s.Encrypted.Size = 0 }, firmware.ErrUnsupported},
+		"integrated deltas": {func(s *firmware.Spec) { s.Deltas, s.Integrated = deltasOf(old), []byte("payload") }, firmware.ErrUnsupported},
+		"integrated, else":  {func(s *firmware.Spec) { s.Integrated = []byte("PAYLOAD") }, firmware.ErrDigestMismatch},
+		"integrated, large": {func(s *firmware.Spec) { s.Integrated = make([]byte, firmware.MaxIntegrated+1) }, firmware.ErrTooLarge},
 	} {
 		s := spec()
 		c.spoil(&s)
@@ -420,7 +485,7 @@ func FuzzVerify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := firmware.Verify(b, anchors, at)
 		if err == nil {
-			if !bytes.Equal(m.Envelope, b) || m.Keys == nil || m.Image.IsZero() || m.Size < 1 || firmware.CheckURI(m.URI()) != nil {
+			if !bytes.Equal(m.Envelope, b) || m.Keys == nil || m.Image.IsZero() || m.Size < 1 || slices.ContainsFunc(m.Fetches, func(f firmware.Fetch) bool { return firmware.CheckURI(f.URI) != nil }) {
 				t.Errorf("verified %+v", m)
 			}
 			return

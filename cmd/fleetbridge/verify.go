@@ -49,7 +49,7 @@ func manifestVerify(a *app) *cobra.Command {
 
 // readEnvelope reads a manifest file, of a bounded size.
 func readEnvelope(path string) ([]byte, error) {
-	b, err := readBounded(path, suit.MaxEnvelope+suit.MaxIntegrated)
+	b, err := readBounded(path, suit.MaxEnvelope)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}

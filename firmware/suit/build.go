@@ -3,6 +3,7 @@ package suit
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -10,10 +11,10 @@ import (
 )
 
 // Reporting policies that we write: conditions leave a record and system information on success and on failure, a fetch
-// leaves a record on failure.
+// and a copy leave a record on failure.
 const (
 	policyCondition = 15
-	policyFetch     = 2
+	policyDirective = 2
 )
 
 // language is what we tag text with.
@@ -25,58 +26,49 @@ type Text struct {
 	Version     string // of the component
 }
 
-// Build writes the unsigned envelope of a single-image manifest. Text is severed, so that a device need not be sent it;
-// payload fetch and install are not, because deployed processors run a severed install without a look at its digest.
-func Build(sequence uint64, img Image, text Text) ([]byte, error) {
+// Build writes the unsigned envelope of a manifest that says p; integrated holds the payload that p takes from the
+// envelope, if any. Text is severed, so that a device need not be sent it; payload fetch and install are not, because
+// deployed processors run a severed install without a look at its digest.
+func Build(sequence uint64, p Plan, integrated []byte, text Text) ([]byte, error) {
 	w := writer{}
-	shared := w.wrap([]any{
-		OverrideParameters, map[ParameterID]any{
-			ParamVendor: img.Vendor[:], ParamClass: img.Class[:], ParamDigest: w.wrap(img.Digest), ParamImageSize: img.Size,
-		},
-		VendorIdentifier, policyCondition, ClassIdentifier, policyCondition,
-	})
-	manifest := map[Member]any{
-		memberVersion:  1,
-		memberSequence: sequence,
-		memberCommon:   w.wrap(map[int]any{2: []any{img.Component}, 4: shared}),
-		MemberValidate: w.wrap([]any{ImageMatch, policyCondition}),
-		MemberInstall: w.wrap([]any{
-			OverrideParameters, map[ParameterID]any{ParamURI: img.URI},
-			Fetch, policyFetch, ImageMatch, policyCondition,
-		}),
+	manifest := w.plan(p)
+	manifest[memberVersion], manifest[memberSequence] = 1, sequence
+	envelope := map[any]any{}
+	for _, t := range p.Tries {
+		if t.Integrated() {
+			envelope[t.URI] = integrated
+		}
 	}
-	envelope := map[Member]any{}
 	if text != (Text{}) {
-		severed := w.wrap(text.members(&w, img.Component))
+		severed := w.wrap(text.members(&w, p.Component))
 		manifest[MemberText] = ident.SumDigest(w.encode(severed))
-		envelope[MemberText] = severed
+		envelope[uint64(MemberText)] = severed
 	}
 	wrapped := w.wrap(manifest)
 	signed := w.wrap(ident.SumDigest(w.encode(wrapped)))
-	envelope[memberAuthentication] = w.wrap([]any{signed})
-	envelope[memberManifest] = wrapped
+	envelope[uint64(memberAuthentication)] = w.wrap([]any{signed})
+	envelope[uint64(memberManifest)] = wrapped
 	b := w.encode(cbor.Tag{Number: tagEnvelope, Content: envelope})
 	if w.err != nil {
 		return nil, fmt.Errorf("build envelope: %w", w.err)
 	}
-	if err := checkBuilt(b, img); err != nil {
+	if err := checkBuilt(b, p); err != nil {
 		return nil, fmt.Errorf("build envelope: %w", err)
 	}
 	return b, nil
 }
 
 // checkBuilt reads back what was written, so that a value out of our own limits never leaves.
-func checkBuilt(envelope []byte, want Image) error {
+func checkBuilt(envelope []byte, want Plan) error {
 	e, err := Decode(envelope)
 	if err != nil {
 		return err
 	}
-	got, err := e.Manifest.SingleImage()
+	got, err := e.Plan()
 	if err != nil {
 		return err
 	}
-	if got.Vendor != want.Vendor || got.Class != want.Class || got.Digest != want.Digest || got.Size != want.Size ||
-		got.URI != want.URI || !got.Component.Equal(want.Component) {
+	if !reflect.DeepEqual(got, want) {
 		return errors.New("it reads back as something else")
 	}
 	return nil

@@ -21,8 +21,8 @@ var (
 
 // Limits on what is read.
 const (
-	MaxEnvelope   = 64 << 10  // bytes, integrated payloads not counted
-	MaxIntegrated = 256 << 10 // bytes of all integrated payloads
+	MaxEnvelope   = 64 << 10 // bytes
+	MaxIntegrated = 48 << 10 // bytes of all integrated payloads: what is larger is fetched
 
 	maxBlocks     = 8
 	maxPayloads   = 8

@@ -37,8 +37,8 @@ func (p *Parts) Signed() []byte {
 
 // Split takes an envelope apart. Only the outermost two layers are read; the manifest is not looked into.
 func Split(envelope []byte) (*Parts, error) {
-	if len(envelope) > MaxEnvelope+MaxIntegrated {
-		return nil, fmt.Errorf("envelope of %d bytes, at most %d: %w", len(envelope), MaxEnvelope+MaxIntegrated, ErrMalformed)
+	if len(envelope) > MaxEnvelope {
+		return nil, fmt.Errorf("envelope of %d bytes, at most %d: %w", len(envelope), MaxEnvelope, ErrMalformed)
 	}
 	r := &reader{layer: "envelope", b: envelope}
 	if tag := r.expect(majorTag, "tag 107"); r.err == nil && tag != tagEnvelope {
@@ -58,9 +58,8 @@ func Split(envelope []byte) (*Parts, error) {
 	if r.err == nil && (p.Blocks == nil || p.wrapped == nil) {
 		r.fail(ErrMalformed, "authentication wrapper or manifest is missing")
 	}
-	if r.err == nil && (len(envelope)-integrated > MaxEnvelope || integrated > MaxIntegrated || len(p.payloads) > maxPayloads) {
-		r.fail(ErrMalformed, "%d bytes and %d of %d payloads, at most %d and %d of %d", len(envelope)-integrated, integrated,
-			len(p.payloads), MaxEnvelope, MaxIntegrated, maxPayloads)
+	if r.err == nil && (integrated > MaxIntegrated || len(p.payloads) > maxPayloads) {
+		r.fail(ErrMalformed, "%d integrated payloads of %d bytes, at most %d of %d", len(p.payloads), integrated, maxPayloads, MaxIntegrated)
 	}
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("split envelope: %w", err)

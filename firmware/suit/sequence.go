@@ -148,7 +148,7 @@ func (d *decoder) checkParameter(r *reader, p Parameter, in scope) {
 	case r.err != nil:
 	case p.ID == paramSoftFailure && in.depth == 1:
 		r.fail(ErrMalformed, "%s outside of try-each and run-sequence", p.ID)
-	case p.ID == paramSourceComponent && p.Uint >= uint64(len(d.m.Components)):
+	case p.ID == ParamSourceComponent && p.Uint >= uint64(len(d.m.Components)):
 		r.fail(ErrMalformed, "%s %d of %d components", p.ID, p.Uint, len(d.m.Components))
 	}
 }

@@ -291,7 +291,7 @@ func parameter(id ParameterID, f form) read {
 			i.Summary = i.Value + " bytes"
 			return i
 		}
-	case id == paramSourceComponent:
+	case id == ParamSourceComponent:
 		return index
 	}
 	switch f {

@@ -314,10 +314,18 @@ func vectors(t testing.TB) [][]byte {
 	return all
 }
 
+// single is a plan of one component.
+func single() suit.Plan {
+	image := suit.Content{Digest: payload, Size: 7}
+	return suit.Plan{Vendor: vendor, Class: class, Component: suit.ComponentID{{0}}, Image: image,
+		Tries: []suit.Try{{Payload: image, URI: "https://fw.example/f"}}}
+}
+
 func TestBuildReadsBack(t *testing.T) {
-	img := suit.Image{Vendor: vendor, Class: class, Component: suit.ComponentID{{0}, []byte("x")}, Digest: payload, Size: 1 << 33, URI: "payload/x"}
+	p := single()
+	p.Component = suit.ComponentID{{0}, []byte("x")}
 	for _, text := range []suit.Text{{}, {Version: "1.2.3"}, {Description: "what is new"}, {Version: "1", Description: "\u00fc"}} {
-		b, err := suit.Build(77, img, text)
+		b, err := suit.Build(77, p, nil, text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,36 +333,46 @@ func TestBuildReadsBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := e.Manifest.SingleImage()
+		got, err := e.Plan()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(img, got); d != "" {
+		if d := cmp.Diff(p, got); d != "" {
 			t.Error(d)
 		}
-		if e.Manifest.Sequence != 77 || e.Manifest.Version(img.Component) != text.Version || e.Manifest.Description() != text.Description {
-			t.Errorf("%d, %q, %q, want %+v", e.Manifest.Sequence, e.Manifest.Version(img.Component), e.Manifest.Description(), text)
+		if e.Manifest.Sequence != 77 || e.Manifest.Version(p.Component) != text.Version || e.Manifest.Description() != text.Description {
+			t.Errorf("%d, %q, %q, want %+v", e.Manifest.Sequence, e.Manifest.Version(p.Component), e.Manifest.Description(), text)
 		}
 	}
 }
 
 func TestBuildRefuses(t *testing.T) {
-	img := suit.Image{Vendor: vendor, Class: class, Component: suit.ComponentID{{0}}, Digest: payload, Size: 1, URI: "u"}
-	for name, spoil := range map[string]func(*suit.Image, *suit.Text){
-		"no component": func(i *suit.Image, _ *suit.Text) { i.Component = nil },
-		"long URI":     func(i *suit.Image, _ *suit.Text) { i.URI = strings.Repeat("u", 256) },
-		"no digest":    func(i *suit.Image, _ *suit.Text) { i.Digest = ident.Digest{} },
-		"bad UTF-8":    func(_ *suit.Image, t *suit.Text) { t.Version = "\xff" },
+	for name, spoil := range map[string]func(*suit.Plan, *suit.Text){
+		"no component":    func(p *suit.Plan, _ *suit.Text) { p.Component = nil },
+		"long URI":        func(p *suit.Plan, _ *suit.Text) { p.Tries[0].URI = strings.Repeat("u", 256) },
+		"no digest":       func(p *suit.Plan, _ *suit.Text) { p.Image.Digest = ident.Digest{} },
+		"bad UTF-8":       func(_ *suit.Plan, t *suit.Text) { t.Version = "\xff" },
+		"no try":          func(p *suit.Plan, _ *suit.Text) { p.Tries = nil },
+		"two wholes":      func(p *suit.Plan, _ *suit.Text) { p.Tries = append(p.Tries, p.Tries[0]) },
+		"another image":   func(p *suit.Plan, _ *suit.Text) { p.Tries[0].Payload.Size++ },
+		"staging unused":  func(p *suit.Plan, _ *suit.Text) { p.Staging = suit.ComponentID{{1}} },
+		"not in envelope": func(p *suit.Plan, _ *suit.Text) { p.Tries[0].URI = "#elsewhere" },
+		"encrypted, one":  func(p *suit.Plan, _ *suit.Text) { p.Tries[0].Encryption = []byte{1} },
+		"delta, one":      func(p *suit.Plan, _ *suit.Text) { p.Tries = append([]suit.Try{delta(p.Image)}, p.Tries...) },
+		"only a delta": func(p *suit.Plan, _ *suit.Text) {
+			p.Staging, p.Tries = suit.ComponentID{{1}}, []suit.Try{delta(p.Image)}
+		},
+		"staging is image": func(p *suit.Plan, _ *suit.Text) { *p = deltas(); p.Staging = p.Component },
 	} {
-		img, text := img, suit.Text{Version: "1"}
-		spoil(&img, &text)
-		if b, err := suit.Build(1, img, text); err == nil || b != nil {
+		p, text := single(), suit.Text{Version: "1"}
+		spoil(&p, &text)
+		if b, err := suit.Build(1, p, []byte("bytes"), text); err == nil || b != nil {
 			t.Errorf("%s: built %x, error %v", name, b, err)
 		}
 	}
 }
 
-func TestSingleImageRefuses(t *testing.T) {
+func TestPlanRefusesSingle(t *testing.T) {
 	text := enc(t, m{"en": m{1: "x"}})
 	shared := func(p m, rest ...any) a { return append(a{20, p}, rest...) }
 	all := m{1: vendor[:], 2: class[:], 3: enc(t, payload), 14: 7}
@@ -397,14 +415,14 @@ func TestSingleImageRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatalf("must decode, and be refused only as an image: %v", err)
 			}
-			if img, err := e.Manifest.SingleImage(); !errors.Is(err, suit.ErrUnsupported) || !cmp.Equal(img, suit.Image{}) {
-				t.Errorf("%+v, %v", img, err)
+			if p, err := e.Plan(); !errors.Is(err, suit.ErrUnsupported) || !cmp.Equal(p, suit.Plan{}) {
+				t.Errorf("%+v, %v", p, err)
 			}
 		})
 	}
 }
 
-func TestSingleImageAccepts(t *testing.T) {
+func TestPlanAcceptsSingle(t *testing.T) {
 	for name, spoil := range map[string]func(*draft){
 		"plain":         func(*draft) {},
 		"payload-fetch": func(d *draft) { d.manifest = m{16: enc(t, d.install), 20: nil} },
@@ -419,8 +437,7 @@ func TestSingleImageAccepts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := suit.Image{Vendor: vendor, Class: class, Component: suit.ComponentID{{0}}, Digest: payload, Size: 7, URI: "https://fw.example/f"}
-		if got, err := e.Manifest.SingleImage(); err != nil || !cmp.Equal(got, want) {
+		if got, err := e.Plan(); err != nil || !cmp.Equal(got, single()) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}

@@ -45,7 +45,7 @@ func (m Member) String() string {
 // Op is the number of a condition or a directive (section 8.4.9 and 8.4.10).
 type Op int64
 
-// The conditions and directives that the single-image profile uses.
+// The conditions and directives that our profile uses.
 const (
 	VendorIdentifier   Op = 1
 	ClassIdentifier    Op = 2
@@ -54,6 +54,7 @@ const (
 	TryEach            Op = 15
 	OverrideParameters Op = 20
 	Fetch              Op = 21
+	Copy               Op = 22
 	RunSequence        Op = 32
 )
 
@@ -89,7 +90,7 @@ var ops = map[Op]opSpec{
 	18:                 {"directive-write", argPolicy, false},
 	OverrideParameters: {"directive-override-parameters", argParameters, true},
 	Fetch:              {"directive-fetch", argPolicy, false},
-	22:                 {"directive-copy", argPolicy, false},
+	Copy:               {"directive-copy", argPolicy, false},
 	23:                 {"directive-invoke", argPolicy, false},
 	24:                 {"condition-device-identifier", argPolicy, true},
 	25:                 {"condition-image-not-match", argPolicy, true},
@@ -112,14 +113,16 @@ func (o Op) String() string {
 // ParameterID is the number of a parameter (section 8.4.8).
 type ParameterID int64
 
-// The parameters that the single-image profile uses.
+// The parameters that our profile uses.
 const (
-	ParamVendor      ParameterID = 1
-	ParamClass       ParameterID = 2
-	ParamDigest      ParameterID = 3
-	ParamImageSize   ParameterID = 14
-	ParamURI         ParameterID = 21
-	paramSoftFailure ParameterID = 13
+	ParamVendor          ParameterID = 1
+	ParamClass           ParameterID = 2
+	ParamDigest          ParameterID = 3
+	ParamImageSize       ParameterID = 14
+	ParamEncryption      ParameterID = 19
+	ParamURI             ParameterID = 21
+	ParamSourceComponent ParameterID = 22
+	paramSoftFailure     ParameterID = 13
 )
 
 // form says how a parameter's value is written.
@@ -142,27 +145,25 @@ type parameterSpec struct {
 }
 
 var parameters = map[ParameterID]parameterSpec{
-	ParamVendor:      {"vendor-identifier", formUUID},
-	ParamClass:       {"class-identifier", formUUID},
-	ParamDigest:      {"image-digest", formDigest},
-	4:                {"use-before", formUint},
-	5:                {"component-slot", formUint},
-	12:               {"strict-order", formBool},
-	paramSoftFailure: {"soft-failure", formBool},
-	ParamImageSize:   {"image-size", formUint},
-	18:               {"content", formBytes},
-	19:               {"encryption-info", formBytes},
-	ParamURI:         {"uri", formURI},
-	22:               {"source-component", formUint},
-	23:               {"invoke-args", formBytes},
-	24:               {"device-identifier", formUUID},
-	25:               {"fetch-arguments", formBytes},
-	26:               {"minimum-battery", formUint},
-	27:               {"update-priority", formInt},
-	28:               {"version", formVersion},
+	ParamVendor:          {"vendor-identifier", formUUID},
+	ParamClass:           {"class-identifier", formUUID},
+	ParamDigest:          {"image-digest", formDigest},
+	4:                    {"use-before", formUint},
+	5:                    {"component-slot", formUint},
+	12:                   {"strict-order", formBool},
+	paramSoftFailure:     {"soft-failure", formBool},
+	ParamImageSize:       {"image-size", formUint},
+	18:                   {"content", formBytes},
+	ParamEncryption:      {"encryption-info", formBytes},
+	ParamURI:             {"uri", formURI},
+	ParamSourceComponent: {"source-component", formUint},
+	23:                   {"invoke-args", formBytes},
+	24:                   {"device-identifier", formUUID},
+	25:                   {"fetch-arguments", formBytes},
+	26:                   {"minimum-battery", formUint},
+	27:                   {"update-priority", formInt},
+	28:                   {"version", formVersion},
 }
-
-const paramSourceComponent ParameterID = 22
 
 // String returns the name in the draft's words.
 func (p ParameterID) String() string {
