@@ -11,10 +11,6 @@ import (
 	"fleetbridge/ident"
 )
 
-// enrolFactor is how many more assignments a slice writes than it moves: each is one record and an entry of one index,
-// and touches nothing of its device.
-const enrolFactor = 4
-
 // starting does the next step towards active: check the manifest again, select, freeze.
 func (e *engine) starting(check Checker) error {
 	switch e.c.Step {
@@ -23,7 +19,7 @@ func (e *engine) starting(check Checker) error {
 	case DeviceFetch:
 		return nil // too long for a transaction: see Fetch
 	case DeviceCopy:
-		done, err := enrol(&e.desk, &e.c, e.slice*enrolFactor)
+		done, err := enrol(&e.desk, &e.c, e.slice)
 		if err != nil || !done {
 			return err
 		}

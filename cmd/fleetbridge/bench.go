@@ -69,6 +69,7 @@ func benchCampaign(a *app) *cobra.Command {
 
 // bench runs a server, and measures it beside.
 func (a *app) bench(ctx context.Context, devices int, watch time.Duration) (r benchResult, err error) {
+	r.Devices, r.CPUs = devices, runtime.GOMAXPROCS(0) // before the server spreads them
 	parent, err := os.MkdirTemp("", "fleetbridge-bench-")
 	if err != nil {
 		return r, fmt.Errorf("make folder: %w", err)
@@ -79,7 +80,6 @@ func (a *app) bench(ctx context.Context, devices int, watch time.Duration) (r be
 		return r, err
 	}
 	op.Timeout = 5 * time.Minute
-	r.Devices, r.CPUs = devices, runtime.GOMAXPROCS(0)
 	g, gctx := errgroup.WithContext(ctx)
 	gctx, stop := context.WithCancel(gctx)
 	defer stop()

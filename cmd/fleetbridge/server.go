@@ -42,6 +42,7 @@ type server struct {
 
 // openServer opens everything that c names, and starts nothing. The data must have been made by init.
 func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
+	spreadProcs()
 	s := &server{origins: c.HTTP.Origins, secure: c.TLS.Cert != "", log: log}
 	defer func() {
 		if err != nil {
