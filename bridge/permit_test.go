@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"fleetbridge/campaign"
+	"fleetbridge/link"
 	"fleetbridge/topics"
 )
 
@@ -40,9 +41,20 @@ func TestPermitOverTheWire(t *testing.T) {
 	if len(list.Items) != 2 || list.Items[0].Permit != string(campaign.PermitGranted) || list.Items[1].Permit != string(campaign.PermitWaiting) {
 		t.Errorf("devices %+v", list.Items)
 	}
+	// The proof of the first frees its place: the second is told without asking again.
+	from := len(f.link.on(topics.PermitTopic(acme, device("dev-001"))))
+	f.hello("dev-000", topics.Hello{Seq: 3, Boot: 2, Installed: []topics.Installed{{Component: m.Component, Digest: m.Payload, Sequence: m.Sequence}}})
+	f.link.await(t, "grant for the second", 0, func(m link.Message) bool {
+		p, _, err := topics.DecodePermit(m.Payload)
+		return err == nil && m.Topic == topics.PermitTopic(acme, device("dev-001")) && p.State == topics.PermitGranted
+	})
+	told := f.link.on(topics.PermitTopic(acme, device("dev-001")))[from:]
+	if p, _, err := topics.DecodePermit(told[0].Payload); err != nil || len(told) != 1 || p.State != topics.PermitGranted || told[0].Retain || told[0].QoS != 0 {
+		t.Errorf("the second is told %+v in %d messages, %v", p, len(told), err)
+	}
 	f.ok("campaign", "stop", topics.CampaignRef{Campaign: campaignID("c1")}, nil)
 	f.progress("c1", "end of the campaign", stopped)
-	if p := ask("dev-000", 3); p.State != topics.PermitRefused {
-		t.Errorf("after the stop the first is told %+v", p)
+	if p := ask("dev-001", 3); p.State != topics.PermitRefused {
+		t.Errorf("after the stop the second is told %+v", p)
 	}
 }

@@ -3,6 +3,7 @@ package campaign
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"fleetbridge/ident"
 )
@@ -37,6 +38,7 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 			scan.Add(a.Wave, a.State, 1)
 			scan.Reports += a.Reports
 			scan.Charge(false, a.Charged)
+			scan.Permit(a, 1)
 			if !a.Waiting {
 				listed[a.State]++
 			}
@@ -61,6 +63,9 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 	}
 	if counts.Charged != scan.Charged {
 		bad.add("campaign %s: %d counted as charged, %d are", id, counts.Charged, scan.Charged)
+	}
+	if !maps.Equal(counts.Holding, scan.Holding) || !maps.Equal(counts.Asking, scan.Asking) {
+		bad.add("campaign %s: permits counted as held %v, waited for %v; %v and %v are", id, counts.Holding, counts.Asking, scan.Holding, scan.Asking)
 	}
 	for _, s := range States {
 		have, err := inState(r, t, id, s)

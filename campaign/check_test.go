@@ -17,6 +17,7 @@ func (m miscounted) Counts(t ident.Tenant, c ident.Campaign) (campaign.Counts, e
 	n, err := m.Tx.Counts(t, c)
 	n.Add(0, m.extra, 1)
 	n.Reports++
+	n.Holding = map[string]uint64{"north": 1}
 	return n, err
 }
 
@@ -31,7 +32,7 @@ func TestCheckFindsWhatDoesNotAddUp(t *testing.T) {
 	if n != 5 || len(bad) != 0 || err != nil {
 		t.Errorf("%d, %v, %v", n, bad, err)
 	}
-	if _, bad, err := campaign.CheckCampaign(miscounted{w.m, campaign.Confirmed}, acme, c); len(bad) != 2 || err != nil {
+	if _, bad, err := campaign.CheckCampaign(miscounted{w.m, campaign.Confirmed}, acme, c); len(bad) != 3 || err != nil {
 		t.Errorf("miscounted: %v, %v", bad, err)
 	}
 	all := func() (devices int, bad []string) {

@@ -133,6 +133,9 @@ func (e *engine) active() error {
 	e.c.MetAt = d.Met
 	e.wake(d.At)
 	e.c.mendRate(n.Of(Confirmed), e.now)
+	if err := e.grants(); err != nil {
+		return err
+	}
 	return e.offers(n, d.Hold)
 }
 

@@ -15,20 +15,31 @@ type Counts struct {
 	Reasons Reasons
 	Holding map[string]uint64 // devices between permit and proof, by the value of the permit rule's label
 	Charged uint64            // assignments that are
+	Asking  map[string]uint64 // devices in line for a permit, by the value of the permit rule's label
 }
 
-// Hold changes the count of devices that hold a permit for a value by n.
-func (c *Counts) Hold(value string, n int64) {
-	if c.Holding == nil {
-		c.Holding = map[string]uint64{}
+// Permit counts a's permit n times: as held, as asked for, or not at all.
+func (c *Counts) Permit(a Assignment, n int64) {
+	if value, ok := a.Holds(); ok {
+		tally(&c.Holding, value, n)
 	}
-	if v := int64(c.Holding[value]) + n; v != 0 {
-		c.Holding[value] = uint64(v)
+	if value, ok := a.InLine(); ok {
+		tally(&c.Asking, value, n)
+	}
+}
+
+// tally adds n to what m has for value. What is 0 is not there.
+func tally(m *map[string]uint64, value string, n int64) {
+	if *m == nil {
+		*m = map[string]uint64{}
+	}
+	if v := int64((*m)[value]) + n; v != 0 {
+		(*m)[value] = uint64(v)
 	} else {
-		delete(c.Holding, value)
+		delete(*m, value)
 	}
-	if len(c.Holding) == 0 {
-		c.Holding = nil
+	if len(*m) == 0 {
+		*m = nil
 	}
 }
 
@@ -84,7 +95,8 @@ func (c Counts) Clone() Counts {
 	for i := range c.Waves {
 		w[i] = maps.Clone(c.Waves[i])
 	}
-	return Counts{Waves: w, Reports: c.Reports, Charged: c.Charged, Reasons: maps.Clone(c.Reasons), Holding: maps.Clone(c.Holding)}
+	return Counts{Waves: w, Reports: c.Reports, Charged: c.Charged, Reasons: maps.Clone(c.Reasons), Holding: maps.Clone(c.Holding),
+		Asking: maps.Clone(c.Asking)}
 }
 
 var (

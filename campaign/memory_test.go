@@ -151,6 +151,12 @@ func (m *memory) NextDue(t ident.Tenant, c ident.Campaign) (time.Time, error) {
 	return list[0].Due(), nil
 }
 
+func (m *memory) Asking(_ ident.Tenant, c ident.Campaign, value string, limit int) ([]campaign.Assignment, error) {
+	return m.scan(c, limit,
+		func(a campaign.Assignment) bool { v, ok := a.InLine(); return ok && v == value },
+		func(a, b campaign.Assignment) int { return a.Permit.Asked.Compare(b.Permit.Asked) })
+}
+
 func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, error) {
 	var n campaign.Counts
 	for k, a := range m.assignments {
@@ -159,9 +165,7 @@ func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, erro
 			n.Reports += a.Reports
 			n.Charge(false, a.Charged)
 			n.AddReason(a.State, a.Reason, 1)
-			if value, ok := a.Holds(); ok {
-				n.Hold(value, 1)
-			}
+			n.Permit(a, 1)
 		}
 	}
 	return n, m.fail

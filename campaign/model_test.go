@@ -108,6 +108,8 @@ func newModel(rt *rapid.T) *model {
 	m.slice = rapid.IntRange(1, 4).Draw(rt, "slice")
 	m.manifests = []firmware.Manifest{m.manifest("v2"), m.manifest("v3"), m.second("config")}
 	m.register(m.devices...)
+	m.site("north", m.devices[:2]...)
+	m.site("south", m.devices[2])
 	m.lose = func() loss {
 		if n := rapid.IntRange(0, 30).Draw(rt, "loss"); n > 28 {
 			return loss(n - 28)
@@ -561,7 +563,7 @@ func (m *model) inspectCampaign(c campaign.Campaign) {
 // inspectPermits checks the disruption budget. Who used a permit after it had lapsed is told so by its path only, so what
 // is checked is what was granted and not used yet, and that nothing is granted where nothing may be.
 func (m *model) inspectPermits(c campaign.Campaign, n campaign.Counts) {
-	granted := 0
+	granted := map[string]int{}
 	for k, a := range m.m.assignments {
 		if k.c != c.ID || a.Permit.State == "" {
 			continue
@@ -570,14 +572,16 @@ func (m *model) inspectPermits(c campaign.Campaign, n campaign.Counts) {
 			m.rt.Fatalf("%s is %s and its permit %+v", k.d, a.State, a.Permit)
 		}
 		if a.State == campaign.Downloaded && a.Permit.State == campaign.PermitGranted {
-			granted++
+			granted[a.Permit.Value]++
 		}
 		was := m.last[k]
 		if a.Permit.State == campaign.PermitGranted && was.Permit.Until != a.Permit.Until && c.Phase != campaign.Active && c.Phase != campaign.Stopping {
 			m.rt.Fatalf("%s was granted a permit while %s", k.d, c.Phase)
 		}
 	}
-	if most := c.Policy.Permit.Max; most > 0 && granted > most {
-		m.rt.Fatalf("%d granted in %s, at most %d: %v", granted, c.ID, most, n.Holding)
+	for value, have := range granted {
+		if most := c.Policy.Permit.Max; most > 0 && have > most {
+			m.rt.Fatalf("%d granted for %q in %s, at most %d: %v", have, value, c.ID, most, n.Holding)
+		}
 	}
 }

@@ -86,6 +86,8 @@ type Reader interface {
 	DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]Assignment, error)
 	// NextDue is the earliest Due of a campaign's assignments; zero if there is none.
 	NextDue(ident.Tenant, ident.Campaign) (time.Time, error)
+	// Asking lists those that are InLine for a value, by the time at which they asked, then by device.
+	Asking(t ident.Tenant, c ident.Campaign, value string, limit int) ([]Assignment, error)
 	// Counts returns the zero value for a campaign without assignments.
 	Counts(ident.Tenant, ident.Campaign) (Counts, error)
 	// AuditHead is the last entry of a tenant's audit log; zero if there is none.
@@ -105,7 +107,7 @@ type Reader interface {
 }
 
 // Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier. PutAssignment
-// and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Counts and Running in the same commit,
+// and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Asking, Counts and Running in the same commit,
 // PutDevice those behind Narrow and DeviceCount.
 type Tx interface {
 	Reader

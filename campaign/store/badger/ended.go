@@ -89,15 +89,14 @@ func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device)
 	old.Campaign, old.Device = c, d
 	t.move(stateKey(tn, old), nil)
 	t.move(dueKey(tn, old), nil)
+	t.move(askingKey(tn, old), nil)
 	n, err := t.Counts(tn, c)
 	if err != nil {
 		return t.fail(err)
 	}
 	n.Add(old.Wave, old.State, -1)
 	n.AddReason(old.State, old.Reason, -1)
-	if value, held := old.Holds(); held {
-		n.Hold(value, -1)
-	}
+	n.Permit(old, -1)
 	n.Reports -= old.Reports
 	n.Charge(old.Charged, false)
 	n.Waves = trimmed(n.Waves)

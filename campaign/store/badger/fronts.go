@@ -5,7 +5,7 @@ import "strings"
 // maxFronts bounds the fronts that are kept: more than the states of the campaigns that run at one time.
 const maxFronts = 4096
 
-// fronts holds, for queue-like indexes (by state, by due time), a key before which there is no entry. An engine takes
+// fronts holds, for queue-like indexes (by state, by due time, in line for a permit), a key before which there is no entry. An engine takes
 // entries from the front, and each leaves a deletion behind that an iterator from the start would step over: without
 // fronts, taking n entries in slices costs n² steps. They belong to the committer and describe what it would read now:
 // the newest commit with the overlay on top. A put in front of one moves it back, and a rollback restores it.
@@ -24,8 +24,8 @@ func frontPrefix(k string) string {
 	}
 	parts := 0
 	switch k[i+1] {
-	case kindState:
-		parts = 2 // campaign, state
+	case kindState, kindAsking:
+		parts = 2 // campaign, state or value
 	case kindDue:
 		parts = 1 // campaign
 	default:

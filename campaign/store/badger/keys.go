@@ -30,6 +30,7 @@ const (
 	kindAssignment = 'a' // campaign 0 device
 	kindState      = 's' // campaign 0 state 0 wave[2] order[8] device: index of those that don't wait
 	kindDue        = 't' // campaign 0 nanos[8] device: index of those with a due time
+	kindAsking     = 'P' // campaign 0 value 0 nanos[8] device: index of those in line for a permit
 	kindCounts     = 'o' // campaign
 	kindReply      = 'y' // name 0 key
 	kindExpiry     = 'x' // nanos[8] name 0 key: index of the replies
@@ -116,6 +117,19 @@ func dueKey(t ident.Tenant, a campaign.Assignment) key {
 		return nil
 	}
 	return duePrefix(t, a.Campaign).time(due).last(a.Device.String())
+}
+
+func askingPrefix(t ident.Tenant, c ident.Campaign, value string) key {
+	return keyOf(t, kindAsking).part(c.String()).part(value)
+}
+
+// askingKey returns the key of a in the index of those in line for a permit, nil if it is not in it.
+func askingKey(t ident.Tenant, a campaign.Assignment) key {
+	value, ok := a.InLine()
+	if !ok {
+		return nil
+	}
+	return askingPrefix(t, a.Campaign, value).time(a.Permit.Asked).last(a.Device.String())
 }
 
 // maxReplyKey bounds the idempotency key of a reply, in bytes.

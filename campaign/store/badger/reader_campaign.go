@@ -3,6 +3,7 @@ package badger
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"fleetbridge/campaign"
@@ -68,6 +69,17 @@ func (r *reader) DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit 
 		}
 		return false, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return r.assignments(t, c, rest, timeLen)
+}
+
+func (r *reader) Asking(t ident.Tenant, c ident.Campaign, value string, limit int) ([]campaign.Assignment, error) {
+	if strings.Contains(value, "\x00") {
+		return nil, r.usable() // no device can have it
+	}
+	rest, err := r.rest(askingPrefix(t, c, value), "", limit)
 	if err != nil {
 		return nil, err
 	}

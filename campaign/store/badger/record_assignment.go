@@ -142,6 +142,7 @@ type countsRecord struct {
 	Reasons campaign.Reasons            `cbor:"3,keyasint,omitempty"`
 	Holding map[string]uint64           `cbor:"30,keyasint,omitempty"`
 	Charged uint64                      `cbor:"10,keyasint,omitempty"`
+	Asking  map[string]uint64           `cbor:"70,keyasint,omitempty"`
 }
 
 func countsRecordOf(c campaign.Counts) countsRecord { return countsRecord(c) }

@@ -18,15 +18,15 @@ type permitRecord struct {
 	Value string `cbor:"2,keyasint,omitempty"`
 	Until stamp  `cbor:"3,keyasint,omitempty"`
 	Next  stamp  `cbor:"4,keyasint,omitempty"`
-	Looks int    `cbor:"5,keyasint,omitempty"`
-	JSON  bool   `cbor:"6,keyasint,omitempty"`
+	JSON  bool   `cbor:"6,keyasint,omitempty"` // 5 was a count that nothing uses any more
+	Asked stamp  `cbor:"70,keyasint,omitempty"`
 }
 
 func permitRecordOf(p campaign.Permit) permitRecord {
-	return permitRecord{string(p.State), p.Value, stampOf(p.Until), stampOf(p.Next), p.Looks, p.JSON}
+	return permitRecord{string(p.State), p.Value, stampOf(p.Until), stampOf(p.Next), p.JSON, stampOf(p.Asked)}
 }
 
 func (r permitRecord) domain() campaign.Permit {
 	return campaign.Permit{State: campaign.PermitState(r.State), Value: r.Value, Until: r.Until.time(), Next: r.Next.time(),
-		Looks: r.Looks, JSON: r.JSON}
+		JSON: r.JSON, Asked: r.Asked.time()}
 }

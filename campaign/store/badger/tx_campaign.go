@@ -69,6 +69,9 @@ func (t *tx) PutAssignment(tn ident.Tenant, a campaign.Assignment) error {
 	if a.Wave < 0 || a.Wave > maxWave || a.State == "" || strings.Contains(string(a.State), "\x00") {
 		return t.fail(fmt.Errorf("put assignment of %s in %s: wave %d, state %q: %w", a.Device, a.Campaign, a.Wave, a.State, errRecord))
 	}
+	if v := a.Permit.Value; len(v) > maxLabelKey || strings.Contains(v, "\x00") {
+		return t.fail(fmt.Errorf("put assignment of %s in %s: permit for a label of %d bytes, or with a NUL byte: %w", a.Device, a.Campaign, len(v), errRecord))
+	}
 	k := assignmentKey(tn, a.Campaign, a.Device)
 	old, there, err := find[indexedRecord](&t.reader, k)
 	if err != nil {
@@ -80,6 +83,7 @@ func (t *tx) PutAssignment(tn ident.Tenant, a campaign.Assignment) error {
 	old.Campaign, old.Device = a.Campaign, a.Device
 	t.move(oldKey(there, stateKey, tn, old), stateKey(tn, a))
 	t.move(oldKey(there, dueKey, tn, old), dueKey(tn, a))
+	t.move(oldKey(there, askingKey, tn, old), askingKey(tn, a))
 	return t.put(k, assignmentRecordOf(a))
 }
 
@@ -101,9 +105,8 @@ func (t *tx) move(from, to key) {
 
 // count keeps the counts of a's campaign: old, if it was there, leaves its state and a enters its own.
 func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campaign.Assignment) error {
-	was, held := old.Holds()
-	is, holds := a.Holds()
-	if there && old.Reason == a.Reason && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports && old.Charged == a.Charged && held == holds && (was == is || !holds) {
+	if there && old.Reason == a.Reason && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports &&
+		old.Charged == a.Charged && samePermit(old, a) {
 		return nil
 	}
 	n, err := t.Counts(tn, a.Campaign)
@@ -118,12 +121,18 @@ func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campa
 	n.AddReason(a.State, a.Reason, 1)
 	n.Reports += a.Reports - old.Reports
 	n.Charge(old.Charged, a.Charged)
-	if there && held {
-		n.Hold(was, -1)
+	if there {
+		n.Permit(old, -1)
 	}
-	if holds {
-		n.Hold(is, 1)
-	}
+	n.Permit(a, 1)
 	n.Waves = trimmed(n.Waves)
 	return t.put(keyOf(tn, kindCounts).last(a.Campaign.String()), countsRecordOf(n))
+}
+
+// samePermit says whether the permits of a and b count alike.
+func samePermit(a, b campaign.Assignment) bool {
+	var n campaign.Counts
+	n.Permit(a, 1)
+	n.Permit(b, -1)
+	return n.Holding == nil && n.Asking == nil
 }

@@ -18,7 +18,7 @@ import (
 // page is how many records Audit reads at once: small enough that tests cross its border.
 const page = 50
 
-// Audit compares everything that a store derives (counts, index by state, due times, running campaigns, live works, indexes of
+// Audit compares everything that a store derives (counts, index by state, due times, lines for permits, running campaigns, live works, indexes of
 // the registry) with a
 // scan of the records, for all tenants, and returns what differs.
 func Audit(r campaign.Reader) error {
@@ -77,7 +77,25 @@ func AuditCampaign(r campaign.Reader, t ident.Tenant, c ident.Campaign) error {
 		slices.SortFunc(want, byPlace)
 		errs = append(errs, differ("in state "+string(s), want, in))
 	}
-	return errors.Join(append(errs, auditDue(r, t, c, as))...)
+	return errors.Join(append(errs, auditDue(r, t, c, as), auditAsking(r, t, c, as))...)
+}
+
+// auditAsking compares each line for a permit with the assignments that stand in it.
+func auditAsking(r campaign.Reader, t ident.Tenant, c ident.Campaign, as []campaign.Assignment) error {
+	values := map[string]bool{"": true}
+	for _, a := range as {
+		values[a.Permit.Value] = true
+	}
+	var errs []error
+	for value := range values {
+		want := slices.DeleteFunc(slices.Clone(as), func(a campaign.Assignment) bool { v, ok := a.InLine(); return !ok || v != value })
+		slices.SortFunc(want, func(a, b campaign.Assignment) int {
+			return cmp.Or(a.Permit.Asked.Compare(b.Permit.Asked), cmp.Compare(a.Device.String(), b.Device.String()))
+		})
+		line, err := r.Asking(t, c, value, len(as)+1)
+		errs = append(errs, err, differ("in line for "+value, want, line))
+	}
+	return errors.Join(errs...)
 }
 
 func auditDue(r campaign.Reader, t ident.Tenant, c ident.Campaign, as []campaign.Assignment) error {
@@ -158,9 +176,7 @@ func countsOf(as []campaign.Assignment) (n campaign.Counts) {
 		n.Reports += a.Reports
 		n.Charge(false, a.Charged)
 		n.AddReason(a.State, a.Reason, 1)
-		if value, ok := a.Holds(); ok {
-			n.Hold(value, 1)
-		}
+		n.Permit(a, 1)
 	}
 	return n
 }

@@ -15,6 +15,7 @@ import (
 func testCampaigns(t *testing.T, open Open) {
 	t.Run("in state", func(t *testing.T) { testInState(t, open(t)) })
 	t.Run("due", func(t *testing.T) { testDue(t, open(t)) })
+	t.Run("in line for a permit", func(t *testing.T) { testAsking(t, open(t)) })
 	t.Run("due at the ends of time", func(t *testing.T) { testDueExtremes(t, open(t)) })
 	t.Run("running", func(t *testing.T) { testRunning(t, open(t)) })
 	t.Run("counts", func(t *testing.T) { testCounts(t, open(t)) })
@@ -132,6 +133,47 @@ func testDue(t *testing.T, s campaign.Store) {
 	offered.NextOffer = time.Time{}
 	assign(t, s, tn, settled, offered, live("b", in(5)))
 	check(in(time.Hour), 9, in(5), "b", "again", "late")
+}
+
+// testAsking: a line has an order, a value and a campaign of its own, and only those that wait stand in it.
+func testAsking(t *testing.T, s campaign.Store) {
+	tn, c := tenants[0], campaignID("c")
+	asks := func(name, value string, at time.Duration) campaign.Assignment {
+		return campaign.Assignment{Device: device(name), State: campaign.Downloaded,
+			Permit: campaign.Permit{State: campaign.PermitWaiting, Value: value, Asked: epoch.Add(at)}}
+	}
+	check := func(value string, limit int, want ...string) {
+		t.Helper()
+		view(t, s, func(r campaign.Reader) error {
+			as, err := r.Asking(tn, c, value, limit)
+			if got := deviceNames(as); got != fmt.Sprint(want) {
+				t.Errorf("in line for %q: %s, want %v", value, got, want)
+			}
+			return err
+		})
+	}
+	check("north", 9)
+	granted, gone, outside := asks("granted", "north", 0), asks("gone", "north", 0), asks("outside", "north", 0)
+	granted.Permit.State, gone.State, outside.Permit.Asked = campaign.PermitGranted, campaign.Silent, time.Time{}
+	foreign := asks("foreign", "north", -1)
+	assign(t, s, tenants[1], foreign)
+	foreign.Campaign = campaignID("c2")
+	assign(t, s, tn, foreign, granted, gone, outside,
+		asks("b", "north", 2), asks("a", "north", 2), asks("first", "north", 1), asks("south", "south", 0), asks("none", "", 5), asks("longer", "north-east", 0))
+	check("north", 9, "first", "a", "b")
+	check("north", 2, "first", "a")
+	check("north", 0)
+	check("south", 9, "south")
+	check("", 9, "none")
+	check("nor", 9)
+	check("north\x00", 9)
+	granted.Device = device("first")
+	assign(t, s, tn, granted, asks("a", "south", 2), asks("b", "north", 7))
+	check("north", 9, "b")
+	check("south", 9, "south", "a")
+	if err := s.Update(t.Context(), func(tx campaign.Tx) error { return tx.PutAssignment(tn, asks("x", "a\x00b", 1)) }); err == nil {
+		t.Error("a value with a NUL byte was stored")
+	}
 }
 
 // testDueExtremes: times before 1970, and ones that nanoseconds can't hold, keep their order.

@@ -97,7 +97,8 @@ func drawAssignment(t *rapid.T) campaign.Assignment {
 		Permit: campaign.Permit{
 			State: rapid.SampledFrom([]campaign.PermitState{"", campaign.PermitWaiting, campaign.PermitGranted}).Draw(t, "permit"),
 			Value: rapid.SampledFrom([]string{"", "north", "south"}).Draw(t, "value"),
-			Next:  someTime("next look"),
+			Next:  someTime("lapses"),
+			Asked: someTime("asked"),
 		},
 	}
 }
