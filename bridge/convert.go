@@ -140,6 +140,9 @@ func progressOf(c campaign.Campaign, n campaign.Counts, now time.Time) topics.Pr
 		Campaign: c.ID, State: string(c.Phase), Outcome: string(c.Outcome), Reason: c.Reason, Total: n.Total(),
 		Counts: map[string]uint64{}, Wave: c.Open + 1, Reports: n.Reports, Revision: c.Revision, At: now.UTC(),
 	}
+	if s := c.StopCounts(n); s != (campaign.StopCounts{}) {
+		p.Stops = &topics.StopCounts{NotStarted: s.NotStarted, Stopped: s.InTime, TooLate: s.TooLate}
+	}
 	for _, r := range n.Reasons.List() {
 		p.Reasons = append(p.Reasons, topics.ReasonCount{State: string(r.State), Reason: r.Reason, Count: r.Count})
 	}

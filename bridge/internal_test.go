@@ -222,6 +222,8 @@ func TestConversionsAreTotal(t *testing.T) {
 	counts.Add(0, campaign.Confirmed, 3)
 	counts.Reports = 9
 	counts.AddReason(campaign.Failed, "flash-error", 1)
+	counts.Add(0, campaign.Skipped, 1)
+	counts.Add(0, campaign.Failed, 1)
 	tenant, _ := ident.ParseTenant("t") // a constant that parses
 	for name, c := range map[string]struct {
 		out   any

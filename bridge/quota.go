@@ -50,16 +50,21 @@ func quotaGet(ctx context.Context, c *call, req topics.QuotaGet) (any, error) {
 
 func quotaSet(ctx context.Context, c *call, req topics.QuotaSet) (any, error) {
 	change := campaign.QuotaChange{Campaigns: req.Campaigns, Bytes: req.Bytes, Devices: req.Devices, Grant: req.Grant, Unlimited: req.Unlimited, Reason: req.Reason}
-	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+	var res campaign.Result // of another tenant than the command's: announced here
+	reply, err := c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+		res = campaign.Result{}
 		if _, err := tx.Tenant(req.Tenant); err != nil {
 			return nil, campaign.Result{}, orMissing(err, "tenant", req.Tenant)
 		}
-		if _, err := campaign.SetQuota(tx, c.now, req.Tenant, change, c.by.Name.String()); err != nil {
+		var err error
+		if _, res, err = campaign.SetQuota(tx, c.now, req.Tenant, change, c.by.Name.String()); err != nil {
 			return nil, campaign.Result{}, err
 		}
 		v, err := quotaView(tx, req.Tenant)
 		return v, campaign.Result{}, err
 	})
+	c.b.remind(ctx, req.Tenant, res)
+	return reply, err
 }
 
 func quotaLedger(ctx context.Context, c *call, req topics.QuotaLedger) (any, error) {

@@ -39,7 +39,8 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 			scan.Reports += a.Reports
 			scan.Charge(false, a.Charged)
 			scan.Permit(a, 1)
-			if !a.Waiting {
+			scan.AddMarks(a, 1)
+			if !a.Waiting && !a.Unpaid {
 				listed[a.State]++
 			}
 			after = a.Device
@@ -66,6 +67,9 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 	}
 	if !maps.Equal(counts.Holding, scan.Holding) || !maps.Equal(counts.Asking, scan.Asking) {
 		bad.add("campaign %s: permits counted as held %v, waited for %v; %v and %v are", id, counts.Holding, counts.Asking, scan.Holding, scan.Asking)
+	}
+	if counts.Unpaid != scan.Unpaid || counts.Spared != scan.Spared {
+		bad.add("campaign %s: %d unpaid and %d spared counted, %d and %d are", id, counts.Unpaid, counts.Spared, scan.Unpaid, scan.Spared)
 	}
 	for _, s := range States {
 		have, err := inState(r, t, id, s)

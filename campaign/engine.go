@@ -76,7 +76,7 @@ func (e *engine) close(was Campaign) (Result, Wake, error) {
 		}
 	}
 	moved := e.c.Revision != was.Revision || e.c.Cursor != was.Cursor
-	if moved || e.c.Pace != was.Pace {
+	if moved || e.c.Pace != was.Pace || e.c.Reserved != was.Reserved {
 		if err := e.tx.PutCampaign(e.t, e.c); err != nil {
 			return Result{}, Wake{}, fmt.Errorf("write campaign: %w", err)
 		}
@@ -134,6 +134,9 @@ func (e *engine) active() error {
 	e.wake(d.At)
 	e.c.mendRate(n.Of(Confirmed), e.now)
 	if err := e.grants(); err != nil {
+		return err
+	}
+	if err := e.admit(n); err != nil {
 		return err
 	}
 	return e.offers(n, d.Hold)

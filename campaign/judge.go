@@ -16,6 +16,8 @@ type Counts struct {
 	Holding map[string]uint64 // devices between permit and proof, by the value of the permit rule's label
 	Charged uint64            // assignments that are
 	Asking  map[string]uint64 // devices in line for a permit, by the value of the permit rule's label
+	Unpaid  uint64            // assignments that are
+	Spared  uint64            // assignments that are, see Assignment.Spared
 }
 
 // Permit counts a's permit n times: as held, as asked for, or not at all.
@@ -65,6 +67,16 @@ func (c *Counts) Charge(was, is bool) {
 	}
 }
 
+// AddMarks counts n assignments more (or less) that are Unpaid, or Spared, as a is.
+func (c *Counts) AddMarks(a Assignment, n int64) {
+	if a.Unpaid {
+		c.Unpaid = uint64(int64(c.Unpaid) + n)
+	}
+	if a.Spared() {
+		c.Spared = uint64(int64(c.Spared) + n)
+	}
+}
+
 // Of sums the given states over all waves.
 func (c Counts) Of(states ...State) uint64 {
 	var n uint64
@@ -96,7 +108,7 @@ func (c Counts) Clone() Counts {
 		w[i] = maps.Clone(c.Waves[i])
 	}
 	return Counts{Waves: w, Reports: c.Reports, Charged: c.Charged, Reasons: maps.Clone(c.Reasons), Holding: maps.Clone(c.Holding),
-		Asking: maps.Clone(c.Asking)}
+		Asking: maps.Clone(c.Asking), Unpaid: c.Unpaid, Spared: c.Spared}
 }
 
 var (

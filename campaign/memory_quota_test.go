@@ -15,6 +15,11 @@ func (m *memory) PutQuota(_ ident.Tenant, q campaign.Quota) error {
 	return nil
 }
 
+func (m *memory) Unpaid(_ ident.Tenant, c ident.Campaign, limit int) ([]campaign.Assignment, error) {
+	return m.scan(c, limit, func(a campaign.Assignment) bool { return a.Unpaid },
+		func(a, b campaign.Assignment) int { return byPlace(a.Place(), b.Place()) })
+}
+
 func (m *memory) DeviceCount(ident.Tenant) (uint64, error) { return uint64(len(m.devices)), m.fail }
 
 func (m *memory) TurnedAway(ident.Tenant) (campaign.TurnedAway, error) { return m.turned, m.fail }

@@ -133,7 +133,9 @@ func (m *memory) Assignments(_ ident.Tenant, c ident.Campaign, after ident.Devic
 
 func (m *memory) InState(_ ident.Tenant, c ident.Campaign, s campaign.State, after campaign.Place, limit int) ([]campaign.Assignment, error) {
 	return m.scan(c, limit,
-		func(a campaign.Assignment) bool { return a.State == s && !a.Waiting && byPlace(a.Place(), after) > 0 },
+		func(a campaign.Assignment) bool {
+			return a.State == s && !a.Waiting && !a.Unpaid && byPlace(a.Place(), after) > 0
+		},
 		func(a, b campaign.Assignment) int { return byPlace(a.Place(), b.Place()) })
 }
 
@@ -164,6 +166,7 @@ func (m *memory) Counts(_ ident.Tenant, c ident.Campaign) (campaign.Counts, erro
 			n.Add(a.Wave, a.State, 1)
 			n.Reports += a.Reports
 			n.Charge(false, a.Charged)
+			n.AddMarks(a, 1)
 			n.AddReason(a.State, a.Reason, 1)
 			n.Permit(a, 1)
 		}

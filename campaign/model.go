@@ -193,6 +193,7 @@ type Assignment struct {
 	Reason    string
 	Detail    string
 	Waiting   bool // pending, and the device is busy with another campaign
+	Unpaid    bool // pending, and the tenant's quota has no update for it yet
 	Offers    int
 	Retries   int // how often a failure was tried again
 	Permit    Permit
@@ -304,6 +305,7 @@ type Campaign struct {
 	StoppedAt   time.Time
 	ArchivedBy  string // "" if its age did it
 	ArchivedAt  time.Time
+	Metered     bool     // updates were counted when it became active, so that its devices use them up
 	Reserved    uint64   // updates of the quota, until it has stopped
 	Abandoned   int      // devices that a stop could not withdraw from
 	First       []uint64 // orders of the first wave beyond its bound, sorted

@@ -549,6 +549,7 @@ func (m *model) inspectCampaign(c campaign.Campaign) {
 			m.rt.Fatalf("the end of %s changed from %+v to %+v", c.ID, was, c)
 		}
 		m.ended[c.ID] = c
+		m.inspectStops(c, n)
 	}
 	m.inspectPermits(c, n)
 	// Nobody was forgotten: a campaign that no result and no timer woke has nothing to do now.
@@ -557,6 +558,26 @@ func (m *model) inspectCampaign(c campaign.Campaign) {
 		if _, wake, err := campaign.Advance(tx, m.now, acme, c.ID, m.check, m.slice); err != nil || tx.writes != writes || wake.Again {
 			m.rt.Fatalf("%s has work that nobody woke it for: wake %+v, %d writes, %v", c.ID, wake, tx.writes-writes, err)
 		}
+	}
+}
+
+// inspectStops holds the counts of the answers of a stop against the answers.
+func (m *model) inspectStops(c campaign.Campaign, n campaign.Counts) {
+	var scan campaign.StopCounts
+	for k, a := range m.m.assignments {
+		if k.c == c.ID {
+			switch c.StopAnswer(a) {
+			case campaign.StopNotStarted:
+				scan.NotStarted++
+			case campaign.StopInTime:
+				scan.InTime++
+			case campaign.StopTooLate:
+				scan.TooLate++
+			}
+		}
+	}
+	if have := c.StopCounts(n); have != scan {
+		m.rt.Fatalf("%s: answers counted %+v, they are %+v", c.ID, have, scan)
 	}
 }
 

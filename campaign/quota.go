@@ -55,10 +55,10 @@ type QuotaChange struct {
 }
 
 // SetQuota changes a tenant's quota. What is reserved stays so.
-func SetQuota(tx Tx, now time.Time, t ident.Tenant, change QuotaChange, by string) (Quota, error) {
+func SetQuota(tx Tx, now time.Time, t ident.Tenant, change QuotaChange, by string) (Quota, Result, error) {
 	q, err := tx.Quota(t)
 	if err != nil {
-		return Quota{}, fmt.Errorf("read quota: %w", err)
+		return Quota{}, Result{}, fmt.Errorf("read quota: %w", err)
 	}
 	if change.Campaigns != nil {
 		q.Campaigns = *change.Campaigns
@@ -77,13 +77,14 @@ func SetQuota(tx Tx, now time.Time, t ident.Tenant, change QuotaChange, by strin
 		q.Free += change.Grant
 		err = q.append(tx, t, LedgerEntry{At: now, Kind: LedgerGrant, Amount: change.Grant, By: by, Reason: clip(change.Reason)})
 		if err != nil {
-			return Quota{}, err
+			return Quota{}, Result{}, err
 		}
 	}
 	if err := tx.PutQuota(t, q); err != nil {
-		return Quota{}, fmt.Errorf("write quota: %w", err)
+		return Quota{}, Result{}, fmt.Errorf("write quota: %w", err)
 	}
-	return q, nil
+	waiting, err := q.waiting(tx, t)
+	return q, Result{Campaigns: waiting}, err
 }
 
 // append adds e to the ledger; q is written by the caller.
@@ -106,6 +107,7 @@ func (e *engine) reserve() (refused string, err error) {
 	if !q.Counted {
 		return "", nil
 	}
+	e.c.Metered = true
 	n, err := e.tx.Counts(e.t, e.c.ID)
 	if err != nil {
 		return "", fmt.Errorf("read counts: %w", err)
@@ -117,19 +119,13 @@ func (e *engine) reserve() (refused string, err error) {
 	if int64(need) > q.Free {
 		return fmt.Sprintf("quota: %d updates needed, %d left", need, max(q.Free, 0)), nil
 	}
-	q.Free -= int64(need)
-	q.Reserved += need
-	e.c.Reserved = need
-	if err := q.append(e.tx, e.t, LedgerEntry{At: e.now, Kind: LedgerReserve, Amount: int64(need), Campaign: e.c.ID}); err != nil {
-		return "", err
-	}
-	return "", e.putQuota(q)
+	return "", e.take(q, need)
 }
 
 // settle turns what a stopped campaign had reserved into what it used, and releases the rest. An update is used by a
 // device that said a word about it, however that ended.
 func (e *engine) settle() error {
-	if e.c.Reserved == 0 {
+	if !e.c.metered() {
 		return nil
 	}
 	q, err := e.tx.Quota(e.t)
@@ -141,21 +137,29 @@ func (e *engine) settle() error {
 		return fmt.Errorf("read counts: %w", err)
 	}
 	reserved := e.c.Reserved
+	used := min(n.Charged, reserved) // more are charged only of what joined while updates were not counted
 	q.Reserved -= min(q.Reserved, reserved)
-	q.Used += n.Charged
+	q.Used += used
 	e.c.Reserved = 0
-	if n.Charged > 0 {
-		if err := q.append(e.tx, e.t, LedgerEntry{At: e.now, Kind: LedgerUse, Amount: int64(n.Charged), Campaign: e.c.ID}); err != nil {
+	if used > 0 {
+		if err := q.append(e.tx, e.t, LedgerEntry{At: e.now, Kind: LedgerUse, Amount: int64(used), Campaign: e.c.ID}); err != nil {
 			return err
 		}
 	}
-	if rest := int64(reserved) - int64(n.Charged); rest != 0 { // below 0 for devices that joined later
-		q.Free += rest
-		if err := q.append(e.tx, e.t, LedgerEntry{At: e.now, Kind: LedgerRelease, Amount: rest, Campaign: e.c.ID}); err != nil {
+	if rest := reserved - used; rest > 0 {
+		q.Free += int64(rest)
+		if err := q.append(e.tx, e.t, LedgerEntry{At: e.now, Kind: LedgerRelease, Amount: int64(rest), Campaign: e.c.ID}); err != nil {
 			return err
 		}
 	}
-	return e.putQuota(q)
+	if err := e.putQuota(q); err != nil {
+		return err
+	}
+	waiting, err := q.waiting(e.tx, e.t)
+	for _, id := range waiting {
+		e.touched(id)
+	}
+	return err
 }
 
 func (e *engine) putQuota(q Quota) error {

@@ -138,6 +138,9 @@ func (k *desk) enrolOne(c Campaign, d ident.Device, wave int, skip string) error
 		Campaign: c.ID, Device: d, Manifest: c.Manifest, Component: c.Component, Image: c.Image, Wave: wave, Order: o,
 		State: Pending, Updated: k.now, Path: []PathStep{{State: Pending, At: k.now}},
 	}
+	if skip == "" && c.charges() {
+		a = a.unpaid()
+	}
 	if skip != "" {
 		from := a.State
 		a, _ = a.Apply(Event{Trigger: Skip, Reason: skip}, k.now, c.Policy.Deadlines)

@@ -36,6 +36,28 @@ func (c Campaign) StopAnswer(a Assignment) StopAnswer {
 	return StopInTime
 }
 
+// Spared says of an assignment that has ended that its device was offered nothing, though it needed the payload.
+func (a Assignment) Spared() bool {
+	switch a.State {
+	case Skipped, Confirmed, Reverted:
+		return false
+	}
+	return a.State.Settled() && a.Offers == 0
+}
+
+// StopCounts is how many devices have each StopAnswer.
+type StopCounts struct{ NotStarted, InTime, TooLate uint64 }
+
+// StopCounts counts the answers of c's devices by its counts alone; zero where c was not stopped.
+func (c Campaign) StopCounts(n Counts) StopCounts {
+	if c.Outcome == "" || c.Outcome == Succeeded {
+		return StopCounts{}
+	}
+	s := StopCounts{NotStarted: n.Of(Skipped) + n.Spared, TooLate: n.Of(Confirmed, Reverted)}
+	s.InTime = n.Of(Skipped) + n.Of(settledStates...) - s.NotStarted - s.TooLate
+	return s
+}
+
 // stopBy is when the stop of c stops waiting for what it can't do.
 func (c Campaign) stopBy() time.Time {
 	within := c.Policy.StopWithin

@@ -49,6 +49,9 @@ func TestStopAnswersEveryDevice(t *testing.T) {
 	if have := w.assignment(c, "late"); have.State != campaign.Confirmed || have.Reason != campaign.ReasonTooLateToStop {
 		t.Errorf("a proof after the stop gives %s %s", have.State, have.Reason)
 	}
+	if n, _ := w.m.Counts(acme, c); w.campaign(c).StopCounts(n) != (campaign.StopCounts{NotStarted: 2, InTime: 4, TooLate: 3}) {
+		t.Errorf("%+v", w.campaign(c).StopCounts(n))
+	}
 	for d, want := range map[string]campaign.StopAnswer{
 		"confirmed": campaign.StopTooLate, "undone": campaign.StopTooLate, "late": campaign.StopTooLate,
 		"downloading": campaign.StopInTime, "failed": campaign.StopInTime, "offered": campaign.StopInTime, "silent": campaign.StopInTime,

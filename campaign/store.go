@@ -80,8 +80,11 @@ type Reader interface {
 	Assignment(ident.Tenant, ident.Campaign, ident.Device) (Assignment, error)
 	// Assignments lists those of a campaign by device.
 	Assignments(t ident.Tenant, c ident.Campaign, after ident.Device, limit int) ([]Assignment, error)
-	// InState lists those in one state by (wave, order, device), after the given one; the waiting ones are left out.
+	// InState lists those in one state by (wave, order, device), after the given one; the waiting and the unpaid ones
+	// are left out.
 	InState(t ident.Tenant, c ident.Campaign, s State, after Place, limit int) ([]Assignment, error)
+	// Unpaid lists those that are Unpaid by (wave, order, device); InState leaves them out.
+	Unpaid(t ident.Tenant, c ident.Campaign, limit int) ([]Assignment, error)
 	// DueBy lists those whose Due is not zero and not after until, the earliest first.
 	DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]Assignment, error)
 	// NextDue is the earliest Due of a campaign's assignments; zero if there is none.

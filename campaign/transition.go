@@ -156,7 +156,7 @@ func (a Assignment) Apply(e Event, now time.Time, deadlines map[State]time.Durat
 		a.Deadline = now.Add(e.After)
 	}
 	if to != Pending {
-		a.Waiting = false
+		a.Waiting, a.Unpaid = false, false
 	}
 	if from != to {
 		a.Path = step(a.Path, PathStep{to, e.Reason, e.Seq, now})

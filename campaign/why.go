@@ -20,6 +20,7 @@ const (
 	WhyPermit        = "waits-for-permit" // it asked to install, and may not yet
 	WhyNotSelected   = "not-selected"     // the device is not part of it
 	WhyPaused        = "paused"           // nothing is offered until somebody resumes it
+	WhyQuota         = "quota"            // it joined, and the tenant's quota has no update left for it
 	WhyBusy          = "busy"             // another campaign holds the component
 	WhyWaveNotOpen   = "wave-not-open"    // an earlier wave has not met its gate
 	WhyInFlightCap   = "in-flight-cap"    // as many devices as allowed are being updated
@@ -205,6 +206,8 @@ func (x *explainer) pending(out *Answer, c Campaign, a Assignment) error {
 		out.Code, out.Detail = WhyStopping, "the campaign is "+string(c.Phase)
 	case c.Phase == Paused:
 		out.Code, out.Detail = WhyPaused, "the campaign is paused"
+	case a.Unpaid:
+		out.Code, out.Detail = WhyQuota, "the tenant's quota of updates is used up; the device's turn comes by itself when there is room"
 	case a.Waiting && holder >= 0:
 		out.Blocker = x.work.Live[holder].Campaign
 		out.Code, out.Detail = WhyBusy, fmt.Sprintf("campaign %s is updating component %s of the device", out.Blocker, a.Component)

@@ -285,6 +285,15 @@ type (
 		At       time.Time         `json:"at" cbor:"11,keyasint"`
 		// Reasons says why devices were not updated, the most frequent first; beyond 32 different ones it is "other".
 		Reasons []ReasonCount `json:"reasons,omitempty" cbor:"12,keyasint,omitempty"`
+		// Stops says of a campaign that was stopped, by whomever, what that means for its devices; they add up to those that
+		// are done.
+		Stops *StopCounts `json:"stops,omitempty" cbor:"60,keyasint,omitempty"`
+	}
+	// StopCounts is how many devices a stop came to before they were offered anything (or needed it), in time, and too late.
+	StopCounts struct {
+		NotStarted uint64 `json:"not_started" cbor:"1,keyasint"`
+		Stopped    uint64 `json:"stopped" cbor:"2,keyasint"`
+		TooLate    uint64 `json:"too_late" cbor:"3,keyasint"`
 	}
 	// ReasonCount is how many assignments stand in a state for a reason.
 	ReasonCount struct {

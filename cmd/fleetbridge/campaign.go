@@ -204,20 +204,6 @@ func campaignShow(a *app) *cobra.Command {
 		})}
 }
 
-func campaignStop(a *app) *cobra.Command {
-	var reason string
-	c := &cobra.Command{Use: "stop CAMPAIGN", Short: "Stop a campaign: what is not finished is withdrawn", Args: cobra.ExactArgs(1)}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
-	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
-		v, err := campaignDo(ctx, cl, "stop", args[0], reason)
-		if err != nil {
-			return err
-		}
-		return a.printCampaign(v)
-	})
-	return c
-}
-
 func campaignDo(ctx context.Context, cl *client.Client, verb, id, reason string) (topics.CampaignView, error) {
 	var v topics.CampaignView
 	c, err := ident.ParseCampaign(id)

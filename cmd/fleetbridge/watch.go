@@ -168,6 +168,9 @@ func countsText(p topics.Progress) string {
 			text += fmt.Sprintf(", %d %s", o.n, o.name)
 		}
 	}
+	if s := p.Stops; s != nil {
+		text += fmt.Sprintf("; the stop came to %d before they were offered it, to %d in time, to %d too late", s.NotStarted, s.Stopped, s.TooLate)
+	}
 	return text
 }
 

@@ -97,6 +97,7 @@ func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device)
 	n.Add(old.Wave, old.State, -1)
 	n.AddReason(old.State, old.Reason, -1)
 	n.Permit(old, -1)
+	n.AddMarks(old, -1)
 	n.Reports -= old.Reports
 	n.Charge(old.Charged, false)
 	n.Waves = trimmed(n.Waves)

@@ -30,15 +30,21 @@ func (s *Store) SetVersion(v string) error {
 	return s.db.Update(func(txn *kv.Txn) error { return txn.Set(schemaKey, []byte(v)) })
 }
 
-// Downgrade makes the store one of schema version 1, which had no indexes and no count of the registry.
+// Downgrade makes the store one of schema version 1, which had no indexes and no counts but those by state.
 func (s *Store) Downgrade() error {
 	err := s.db.Update(func(txn *kv.Txn) error {
 		it := txn.NewIterator(kv.IteratorOptions{})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
 			k := it.Item().KeyCopy(nil)
-			if _, rest, _ := bytes.Cut(k, []byte{0}); len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel || string(rest) == string([]byte{kindQuota, quotaDevices})) {
+			_, rest, _ := bytes.Cut(k, []byte{0})
+			if len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel || string(rest) == string([]byte{kindQuota, quotaDevices})) {
 				if err := txn.Delete(k); err != nil {
+					return err
+				}
+			}
+			if len(rest) > 0 && rest[0] == kindCounts {
+				if err := forgetSpared(txn, k); err != nil {
 					return err
 				}
 			}
@@ -48,6 +54,20 @@ func (s *Store) Downgrade() error {
 	err = errors.Join(err, s.SetVersion("1"))
 	s.shown.publish(s.db.NewTransaction(false)) // written past the committer
 	return err
+}
+
+// forgetSpared makes a campaign's counts those of a version that did not count the spared.
+func forgetSpared(txn *kv.Txn, k []byte) error {
+	n, _, err := find[countsRecord](&reader{src: snapshot{txn}}, k)
+	if err != nil {
+		return err
+	}
+	n.Spared = 0
+	val, err := encode(countsRecordOf(n))
+	if err != nil {
+		return err
+	}
+	return txn.Set(k, val)
 }
 
 // HardBytes is what one transaction holds.

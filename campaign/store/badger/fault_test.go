@@ -20,7 +20,10 @@ import (
 	"fleetbridge/ident"
 )
 
-var acme = ident.MustTenant("acme")
+var (
+	acme      = ident.MustTenant("acme")
+	spring, _ = ident.ParseCampaign("spring")
+)
 
 func device(t testing.TB, s string) ident.Device {
 	t.Helper()

@@ -88,6 +88,9 @@ func statePrefix(t ident.Tenant, c ident.Campaign, s campaign.State) key {
 	return keyOf(t, kindState).part(c.String()).part(string(s))
 }
 
+// unpaidPrefix starts the index of those that wait for the quota. It is that of a state which no assignment has.
+func unpaidPrefix(t ident.Tenant, c ident.Campaign) key { return statePrefix(t, c, "") }
+
 // place appends p. A wave has been checked when its assignment was put; a larger one is after all of them.
 func (k key) place(p campaign.Place) key {
 	k = binary.BigEndian.AppendUint16(k, uint16(min(max(p.Wave, 0), maxWave)))
@@ -102,7 +105,10 @@ const maxWave = 1<<16 - 1
 
 // stateKey returns the key of a in the index by state, nil if it is not in it.
 func stateKey(t ident.Tenant, a campaign.Assignment) key {
-	if a.Waiting {
+	switch {
+	case a.Unpaid:
+		return unpaidPrefix(t, a.Campaign).place(a.Place())
+	case a.Waiting:
 		return nil
 	}
 	return statePrefix(t, a.Campaign, a.State).place(a.Place())

@@ -43,7 +43,15 @@ func (r *reader) Assignments(t ident.Tenant, c ident.Campaign, after ident.Devic
 }
 
 func (r *reader) InState(t ident.Tenant, c ident.Campaign, s campaign.State, after campaign.Place, limit int) ([]campaign.Assignment, error) {
-	prefix := statePrefix(t, c, s)
+	return r.placed(t, c, statePrefix(t, c, s), after, limit)
+}
+
+func (r *reader) Unpaid(t ident.Tenant, c ident.Campaign, limit int) ([]campaign.Assignment, error) {
+	return r.placed(t, c, unpaidPrefix(t, c), campaign.Place{}, limit)
+}
+
+// placed lists the assignments of an index by place.
+func (r *reader) placed(t ident.Tenant, c ident.Campaign, prefix key, after campaign.Place, limit int) ([]campaign.Assignment, error) {
 	var from string
 	if after != (campaign.Place{}) {
 		from = string(key(nil).place(after))

@@ -34,6 +34,7 @@ type assignmentRecord struct {
 	Updated   stamp        `cbor:"19,keyasint,omitempty"`
 	Path      []stepRecord `cbor:"20,keyasint,omitempty"`
 	Charged   bool         `cbor:"60,keyasint,omitempty"`
+	Unpaid    bool         `cbor:"61,keyasint,omitempty"`
 	Retries   int          `cbor:"40,keyasint,omitempty"`
 	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
 }
@@ -60,6 +61,7 @@ func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
 		Reports:   a.Reports,
 		Updated:   stampOf(a.Updated),
 		Charged:   a.Charged,
+		Unpaid:    a.Unpaid,
 		Retries:   a.Retries,
 		Permit:    permitRecordOf(a.Permit),
 	}
@@ -92,6 +94,7 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 		Reports:   r.Reports,
 		Updated:   r.Updated.time(),
 		Charged:   r.Charged,
+		Unpaid:    r.Unpaid,
 		Retries:   r.Retries,
 		Permit:    r.Permit.domain(),
 	}
@@ -113,11 +116,13 @@ type indexedRecord struct {
 	State     string       `cbor:"8,keyasint,omitempty"`
 	Reason    string       `cbor:"9,keyasint,omitempty"`
 	Waiting   bool         `cbor:"11,keyasint,omitempty"`
+	Offers    int          `cbor:"12,keyasint,omitempty"`
 	NextOffer stamp        `cbor:"13,keyasint,omitempty"`
 	Deadline  stamp        `cbor:"14,keyasint,omitempty"`
 	Reports   uint64       `cbor:"18,keyasint,omitempty"`
 	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
 	Charged   bool         `cbor:"60,keyasint,omitempty"`
+	Unpaid    bool         `cbor:"61,keyasint,omitempty"`
 }
 
 // domain leaves out campaign and device, too: who reads it knows them from the key.
@@ -128,11 +133,13 @@ func (r indexedRecord) domain() (campaign.Assignment, error) {
 		State:     campaign.State(r.State),
 		Reason:    r.Reason,
 		Waiting:   r.Waiting,
+		Offers:    r.Offers,
 		NextOffer: r.NextOffer.time(),
 		Deadline:  r.Deadline.time(),
 		Reports:   r.Reports,
 		Permit:    r.Permit.domain(),
 		Charged:   r.Charged,
+		Unpaid:    r.Unpaid,
 	}, nil
 }
 
@@ -143,6 +150,8 @@ type countsRecord struct {
 	Holding map[string]uint64           `cbor:"30,keyasint,omitempty"`
 	Charged uint64                      `cbor:"10,keyasint,omitempty"`
 	Asking  map[string]uint64           `cbor:"70,keyasint,omitempty"`
+	Unpaid  uint64                      `cbor:"60,keyasint,omitempty"`
+	Spared  uint64                      `cbor:"61,keyasint,omitempty"`
 }
 
 func countsRecordOf(c campaign.Counts) countsRecord { return countsRecord(c) }

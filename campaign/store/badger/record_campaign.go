@@ -146,6 +146,7 @@ type campaignRecord struct {
 	ArchivedBy  string     `cbor:"61,keyasint,omitempty"`
 	ArchivedAt  stamp      `cbor:"62,keyasint,omitempty"`
 	Reserved    uint64     `cbor:"63,keyasint,omitempty"`
+	Metered     bool       `cbor:"64,keyasint,omitempty"`
 	agreementRecord
 }
 
@@ -185,6 +186,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		ArchivedBy:      c.ArchivedBy,
 		ArchivedAt:      stampOf(c.ArchivedAt),
 		Reserved:        c.Reserved,
+		Metered:         c.Metered,
 		SelectAt:        stampOf(c.SelectAt),
 		Unjudged:        c.Unjudged,
 		Unjudgeable:     c.Unjudgeable,
@@ -232,6 +234,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		ArchivedBy:  r.ArchivedBy,
 		ArchivedAt:  r.ArchivedAt.time(),
 		Reserved:    r.Reserved,
+		Metered:     r.Metered,
 		SelectAt:    r.SelectAt.time(),
 		Unjudged:    r.Unjudged,
 		Unjudgeable: r.Unjudgeable,

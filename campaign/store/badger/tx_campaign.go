@@ -106,7 +106,7 @@ func (t *tx) move(from, to key) {
 // count keeps the counts of a's campaign: old, if it was there, leaves its state and a enters its own.
 func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campaign.Assignment) error {
 	if there && old.Reason == a.Reason && old.Wave == a.Wave && old.State == a.State && old.Reports == a.Reports &&
-		old.Charged == a.Charged && samePermit(old, a) {
+		old.Charged == a.Charged && old.Unpaid == a.Unpaid && old.Spared() == a.Spared() && samePermit(old, a) {
 		return nil
 	}
 	n, err := t.Counts(tn, a.Campaign)
@@ -116,9 +116,11 @@ func (t *tx) count(tn ident.Tenant, old campaign.Assignment, there bool, a campa
 	if there {
 		n.Add(old.Wave, old.State, -1)
 		n.AddReason(old.State, old.Reason, -1)
+		n.AddMarks(old, -1)
 	}
 	n.Add(a.Wave, a.State, 1)
 	n.AddReason(a.State, a.Reason, 1)
+	n.AddMarks(a, 1)
 	n.Reports += a.Reports - old.Reports
 	n.Charge(old.Charged, a.Charged)
 	if there {

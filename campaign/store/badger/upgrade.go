@@ -16,41 +16,17 @@ import (
 func upgrade(db *kv.DB, from int) error {
 	wb := db.NewWriteBatch()
 	defer wb.Cancel()
-	devices := map[ident.Tenant]uint64{}
 	err := db.View(func(txn *kv.Txn) error {
+		u := upgrader{wb: wb, from: from, devices: map[ident.Tenant]uint64{}, spared: map[string]uint64{}}
 		it := txn.NewIterator(kv.IteratorOptions{})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
-			t, d, ok := deviceOfKey(it.Item().Key())
-			if !ok {
-				continue
-			}
-			if devices[t]++; from >= 2 {
-				continue // it has the indexes
-			}
-			err := it.Item().Value(func(val []byte) error {
-				n, err := decodeAs[placedRecord](val)
-				if err != nil {
-					return fmt.Errorf("device %s of %s: %w", d, t, err)
-				}
-				for _, k := range placesOf(t, n, d) {
-					if err := wb.Set(k, nil); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			if err != nil {
+			if err := u.look(it.Item()); err != nil {
 				return err
 			}
 		}
-		return nil
+		return u.count(txn)
 	})
-	for t, n := range devices {
-		if err == nil {
-			err = setRecord(wb, quotaPrefix(t, quotaDevices), deviceCountRecord{n})
-		}
-	}
 	if err == nil {
 		err = wb.Flush()
 	}
@@ -66,12 +42,90 @@ func upgrade(db *kv.DB, from int) error {
 	return nil
 }
 
-func setRecord(wb *kv.WriteBatch, k key, record any) error {
+// upgrader is one pass over all keys.
+type upgrader struct {
+	wb      *kv.WriteBatch
+	from    int
+	devices map[ident.Tenant]uint64
+	spared  map[string]uint64 // by the key of the campaign's counts
+}
+
+func (u *upgrader) look(item *kv.Item) error {
+	if t, d, ok := deviceOfKey(item.Key()); ok {
+		u.devices[t]++
+		if u.from >= 2 {
+			return nil // it has the indexes
+		}
+		return item.Value(func(val []byte) error {
+			n, err := decodeAs[placedRecord](val)
+			if err != nil {
+				return fmt.Errorf("device %s of %s: %w", d, t, err)
+			}
+			for _, k := range placesOf(t, n, d) {
+				if err := u.wb.Set(k, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	counts, ok := countsOfKey(item.Key())
+	if !ok {
+		return nil
+	}
+	return item.Value(func(val []byte) error {
+		a, err := decodeAs[indexedRecord](val)
+		if err != nil {
+			return fmt.Errorf("assignment %q: %w", item.Key(), err)
+		}
+		if a.Spared() {
+			u.spared[string(counts)]++
+		}
+		return nil
+	})
+}
+
+// count writes what was counted.
+func (u *upgrader) count(txn *kv.Txn) error {
+	for t, n := range u.devices {
+		if err := u.set(quotaPrefix(t, quotaDevices), deviceCountRecord{n}); err != nil {
+			return err
+		}
+	}
+	r := &reader{src: snapshot{txn}}
+	for k, n := range u.spared {
+		counts, _, err := find[countsRecord](r, key(k))
+		if err != nil {
+			return err
+		}
+		counts.Spared = n
+		if err := u.set(key(k), countsRecordOf(counts)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *upgrader) set(k key, record any) error {
 	val, err := encode(record)
 	if err != nil {
 		return err
 	}
-	return wb.Set(k, val)
+	return u.wb.Set(k, val)
+}
+
+// countsOfKey says whether k is the key of an assignment, and what the key of its campaign's counts is.
+func countsOfKey(k []byte) (counts key, ok bool) {
+	tenant, rest, found := bytes.Cut(k, []byte{0})
+	if !found || len(tenant) == 0 || len(rest) < 2 || rest[0] != kindAssignment {
+		return nil, false
+	}
+	name, _, found := bytes.Cut(rest[1:], []byte{0})
+	t, err := ident.ParseTenant(string(tenant))
+	if err != nil || !found {
+		return nil, false
+	}
+	return keyOf(t, kindCounts).bytes(name), true
 }
 
 // deviceOfKey says whether k is the key of a device record, and of which.

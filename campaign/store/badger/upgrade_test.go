@@ -28,7 +28,13 @@ func TestUpgrade(t *testing.T) {
 				return err
 			}
 		}
-		return nil
+		for i, a := range []campaign.Assignment{{State: campaign.Withdrawn}, {State: campaign.Withdrawn}, {State: campaign.Withdrawn, Offers: 1}, {State: campaign.Skipped}} {
+			a.Campaign, a.Device = spring, device(t, fmt.Sprint(i))
+			if err := tx.PutAssignment(acme, a); err != nil {
+				return err
+			}
+		}
+		return tx.PutCampaign(acme, campaign.Campaign{ID: spring})
 	})
 	if err := errors.Join(err, s.Downgrade()); err != nil {
 		t.Fatal(err)
@@ -50,7 +56,11 @@ func TestUpgrade(t *testing.T) {
 			if n != 100 {
 				t.Errorf("%d devices counted, want 100", n)
 			}
-			return errors.Join(err, err2, storetest.Audit(r))
+			counts, err3 := r.Counts(acme, spring)
+			if counts.Spared != 2 {
+				t.Errorf("%d spared, want 2", counts.Spared)
+			}
+			return errors.Join(err, err2, err3, storetest.Audit(r))
 		})
 		if err != nil {
 			t.Error(err)

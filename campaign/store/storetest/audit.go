@@ -73,11 +73,17 @@ func AuditCampaign(r campaign.Reader, t ident.Tenant, c ident.Campaign) error {
 		if err != nil {
 			return err
 		}
-		want := slices.DeleteFunc(slices.Clone(as), func(a campaign.Assignment) bool { return a.State != s || a.Waiting })
+		want := slices.DeleteFunc(slices.Clone(as), func(a campaign.Assignment) bool { return a.State != s || a.Waiting || a.Unpaid })
 		slices.SortFunc(want, byPlace)
 		errs = append(errs, differ("in state "+string(s), want, in))
 	}
-	return errors.Join(append(errs, auditDue(r, t, c, as), auditAsking(r, t, c, as))...)
+	unpaid, err := r.Unpaid(t, c, len(as)+1)
+	if err != nil {
+		return err
+	}
+	want := slices.DeleteFunc(slices.Clone(as), func(a campaign.Assignment) bool { return !a.Unpaid })
+	slices.SortFunc(want, byPlace)
+	return errors.Join(append(errs, differ("unpaid", want, unpaid), auditDue(r, t, c, as), auditAsking(r, t, c, as))...)
 }
 
 // auditAsking compares each line for a permit with the assignments that stand in it.
@@ -175,6 +181,7 @@ func countsOf(as []campaign.Assignment) (n campaign.Counts) {
 		n.Add(a.Wave, a.State, 1)
 		n.Reports += a.Reports
 		n.Charge(false, a.Charged)
+		n.AddMarks(a, 1)
 		n.AddReason(a.State, a.Reason, 1)
 		n.Permit(a, 1)
 	}

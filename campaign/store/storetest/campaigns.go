@@ -251,9 +251,12 @@ func testCounts(t *testing.T, s campaign.Store) {
 		})
 	}
 	check(campaign.Counts{})
-	a := campaign.Assignment{Device: device("a"), State: campaign.Pending, Wave: 1}
-	b := campaign.Assignment{Device: device("b"), State: campaign.Offered, Reports: 5}
+	a := campaign.Assignment{Device: device("a"), State: campaign.Pending, Wave: 1, Unpaid: true}
+	b := campaign.Assignment{Device: device("b"), State: campaign.Offered, Reports: 5, Offers: 1}
 	assign(t, s, tn, a, b)
+	check(campaign.Counts{Reports: 5, Unpaid: 1, Waves: []map[campaign.State]uint64{{campaign.Offered: 1}, {campaign.Pending: 1}}})
+	a.Unpaid = false
+	assign(t, s, tn, a)
 	check(campaign.Counts{Reports: 5, Waves: []map[campaign.State]uint64{{campaign.Offered: 1}, {campaign.Pending: 1}}})
 	a.Wave, a.State, b.Reports = 0, campaign.Offered, 7
 	assign(t, s, tn, a, b, a)
@@ -264,8 +267,11 @@ func testCounts(t *testing.T, s campaign.Store) {
 	a.State, a.Reason, b.State, b.Reason, b.Waiting = campaign.Failed, "flash-error", campaign.Silent, "deadline", false
 	assign(t, s, tn, a, b)
 	failed := []map[campaign.State]uint64{{campaign.Failed: 1, campaign.Silent: 1}}
-	check(campaign.Counts{Reports: 7, Waves: failed, Reasons: campaign.Reasons{"failed flash-error": 1, "silent deadline": 1}})
+	check(campaign.Counts{Reports: 7, Waves: failed, Spared: 1, Reasons: campaign.Reasons{"failed flash-error": 1, "silent deadline": 1}})
 	a.Reason = "no-space"
+	assign(t, s, tn, a)
+	check(campaign.Counts{Reports: 7, Waves: failed, Spared: 1, Reasons: campaign.Reasons{"failed flash-error": 0, "failed no-space": 1, "silent deadline": 1}})
+	a.Offers = 1
 	assign(t, s, tn, a)
 	check(campaign.Counts{Reports: 7, Waves: failed, Reasons: campaign.Reasons{"failed flash-error": 0, "failed no-space": 1, "silent deadline": 1}})
 }

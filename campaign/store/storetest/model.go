@@ -90,6 +90,8 @@ func drawAssignment(t *rapid.T) campaign.Assignment {
 		Order:     rapid.Uint64Range(0, 3).Draw(t, "order"),
 		State:     rapid.SampledFrom(campaign.States).Draw(t, "state"),
 		Waiting:   rapid.Bool().Draw(t, "waiting"),
+		Unpaid:    rapid.Bool().Draw(t, "unpaid"),
+		Offers:    rapid.IntRange(0, 2).Draw(t, "offers"),
 		NextOffer: someTime("next offer"),
 		Deadline:  someTime("deadline"),
 		Charged:   rapid.Bool().Draw(t, "charged"),
