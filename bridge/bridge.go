@@ -61,7 +61,8 @@ type Bridge struct {
 	o         Options
 	manifests *manifestCache
 	turns     *turns
-	fetches   *turns // campaigns that wait for their devices to be found
+	selects   *turns // campaigns that wait for their devices to be found
+	fetches   *fetches
 	plans     *plans
 	progress  *progress
 	slots     *slots
@@ -94,7 +95,7 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), fetches: newTurns(), plans: newPlans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
+	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it
@@ -108,8 +109,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 		g.Go(func() error { return b.runProgress(gctx) })
 		g.Go(func() error { return b.runEvents(gctx) })
 		g.Go(func() error { return b.keepHouse(gctx) })
-		g.Go(func() error { return b.serve(gctx) })
+		g.Go(func() error { return b.serveLink(gctx) })
 		err = g.Wait()
+		b.fetches.end()
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -117,7 +119,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	return fmt.Errorf("run bridge: %w", err)
 }
 
-func (b *Bridge) serve(ctx context.Context) error {
+func (b *Bridge) serveLink(ctx context.Context) error {
 	if err := b.o.Link.Serve(ctx, b); err != nil {
 		return fmt.Errorf("serve link: %w", err)
 	}

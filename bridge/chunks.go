@@ -21,8 +21,7 @@ const (
 	publishOverhead = 5 + 2 + topics.MaxTopic + 1
 )
 
-// handleFetch serves the chunks that a device asks for, on its own connection and in its own time: a slow device keeps
-// nobody waiting but itself. The fetches of a connection are served whole, in order. Nothing is kept between fetches.
+// handleFetch takes a fetch, whose PUBACK says no more than that: the device asks again for what it lacks.
 func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbound) {
 	f, format, err := topics.DecodeFetch(in.Payload)
 	if err != nil && f.Token.IsZero() {
@@ -30,10 +29,17 @@ func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbo
 		return
 	}
 	b.stats.fetches.Add(1)
+	j := &fetchJob{addr: a, fetch: f, format: format, invalid: err, reply: in.Reply, maxPacket: in.MaxPacket}
+	b.fetches.put(ctx, session{in.Principal, in.Client}, j, b.serve)
+	in.Ack.Done(link.Success)
+}
+
+// serve sends the chunks of a fetch, or the problem that it has.
+func (b *Bridge) serve(ctx context.Context, j *fetchJob) {
+	err := j.invalid
 	if err == nil {
-		err = b.serveFetch(ctx, a, in, f)
+		err = b.serveFetch(ctx, j)
 	}
-	in.Ack.Done(link.Success) // even when it failed: the device asks again for what it lacks
 	if err == nil {
 		return
 	}
@@ -43,25 +49,28 @@ func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbo
 		p = topics.NewProblem(topics.ProblemFetchInvalid, fields.Error())
 		p.Errors = fields
 	}
+	a := j.addr
 	if p.Status >= 500 {
 		b.o.Logger.Warn("chunks could not be served", "tenant", a.Tenant, "device", a.Device, "err", err)
 	}
-	body, err := topics.Encode(p, format)
+	body, err := topics.Encode(p, j.format)
 	if err == nil {
-		err = in.Reply.Send(ctx, link.Message{Topic: topics.ChunkErrorTopic(a.Tenant, a.Device, f.Token), Payload: body})
+		err = j.reply.Send(ctx, link.Message{Topic: topics.ChunkErrorTopic(a.Tenant, a.Device, j.fetch.Token), Payload: body})
 	}
 	if err != nil {
 		b.o.Logger.Debug("fetch problem could not be sent", "tenant", a.Tenant, "device", a.Device, "err", err)
 	}
 }
 
-// serveFetch sends the wanted chunks in order. A connection that fails midway is no error of the fetch.
-func (b *Bridge) serveFetch(ctx context.Context, a topics.Address, in link.Inbound, f topics.Fetch) error {
-	size, err := b.assignedSize(ctx, a.Tenant, a.Device, f.Digest)
+// serveFetch sends the wanted chunks in order, until a later fetch comes. A connection that fails midway is no error of
+// the fetch.
+func (b *Bridge) serveFetch(ctx context.Context, j *fetchJob) error {
+	a, f := j.addr, j.fetch
+	size, err := b.assigned(ctx, a.Tenant, a.Device, f)
 	if err != nil {
 		return err
 	}
-	wanted, err := wantedChunks(f, size, in.MaxPacket)
+	wanted, err := wantedChunks(f, size, j.maxPacket)
 	if err != nil {
 		return err
 	}
@@ -73,7 +82,7 @@ func (b *Bridge) serveFetch(ctx context.Context, a topics.Address, in link.Inbou
 	prefix := topics.ChunkPrefix(a.Tenant, a.Device, f.Token)
 	perSlice := max(1, sliceBytes/int(f.Size))
 	buf := make([]byte, 0, min(perSlice, len(wanted))*int(f.Size))
-	for len(wanted) > 0 {
+	for len(wanted) > 0 && !j.over.Load() {
 		n := min(perSlice, len(wanted))
 		buf = buf[:0]
 		messages := make([]link.Message, 0, n)
@@ -85,7 +94,7 @@ func (b *Bridge) serveFetch(ctx context.Context, a topics.Address, in link.Inbou
 			buf = buf[:len(buf)+len(chunk)]
 			messages = append(messages, link.Message{Topic: prefix + strconv.FormatUint(uint64(i), 10), Payload: chunk})
 		}
-		if err := in.Reply.Send(ctx, messages...); err != nil {
+		if err := j.reply.Send(ctx, messages...); err != nil {
 			if errors.Is(err, link.ErrTooLarge) {
 				return problem(topics.ProblemChunkTooLarge, "a chunk of %d bytes does not fit the client's maximum packet size", f.Size)
 			}
@@ -107,33 +116,45 @@ func readChunk(file io.ReaderAt, buf []byte, off, chunk, size int64) ([]byte, er
 	return buf[:n:n], nil
 }
 
-// assignedSize returns the size of a payload that the manifest of a live assignment of the device fetches. Nothing else is served.
-func (b *Bridge) assignedSize(ctx context.Context, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
-	size := int64(-1)
-	err := b.o.Store.View(ctx, func(r campaign.Reader) error {
-		w, err := r.Work(t, d)
-		if err != nil {
-			return fmt.Errorf("read work: %w", err)
+// assigned returns the size of what f fetches, which a manifest of a live assignment of the device must name: nothing else is
+// served. What the device said of itself bounds the chunks, since an MQTT 3.1.1 client has no maximum packet size.
+func (b *Bridge) assigned(ctx context.Context, t ident.Tenant, d ident.Device, f topics.Fetch) (size int64, err error) {
+	var most uint32
+	err = b.o.Store.View(ctx, func(r campaign.Reader) error {
+		if size, err = b.assignedSize(r, t, d, f.Digest); err != nil || size < 0 {
+			return err
 		}
-		for _, l := range w.Live {
-			m, err := b.manifests.get(r, t, l.Manifest)
-			if err != nil {
-				return fmt.Errorf("read manifest %s: %w", l.Manifest, err)
-			}
-			if f, ok := m.Fetch(payload); ok {
-				size = f.Size
-				return nil
-			}
-		}
-		return nil
+		self, err := r.Device(t, d)
+		most = self.MaxChunk
+		return orMissing(err, "device", d)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, fmt.Errorf("%w: %w", campaign.ErrUnavailable, err)
-	}
-	if size < 0 {
-		return 0, problem(topics.ProblemFetchNotAssigned, "no live assignment of this device names payload %s", payload)
+	case size < 0:
+		return 0, problem(topics.ProblemFetchNotAssigned, "no live assignment of this device names payload %s", f.Digest)
+	case most > 0 && f.Size > most:
+		return 0, problem(topics.ProblemChunkTooLarge, "chunks of %d bytes: this device said in its hello that it takes %d (max_chunk)", f.Size, most)
 	}
 	return size, nil
+}
+
+// assignedSize is the size of a payload that a live assignment of the device fetches; below 0 if none does.
+func (b *Bridge) assignedSize(r campaign.Reader, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
+	w, err := r.Work(t, d)
+	if err != nil {
+		return 0, fmt.Errorf("read work: %w", err)
+	}
+	for _, l := range w.Live {
+		m, err := b.manifests.get(r, t, l.Manifest)
+		if err != nil {
+			return 0, fmt.Errorf("read manifest %s: %w", l.Manifest, err)
+		}
+		if f, ok := m.Fetch(payload); ok {
+			return f.Size, nil
+		}
+	}
+	return -1, nil
 }
 
 // wantedChunks lists the chunks that f asks for; those past the end of the payload are left out.

@@ -136,6 +136,7 @@ func TestWindowIsBounded(t *testing.T) {
 func TestFetchOnABrokenConnectionEndsQuietly(t *testing.T) {
 	f, m, _ := served(t, 100_000)
 	out := f.fetch(deviceOf(acme, "dev-000"), topics.Fetch{Digest: m.Payload, Size: 1000, Count: 100}, 0, errors.New("connection reset"))
+	f.bridge.AwaitFetches()
 	if !out.done || len(out.sent) != 0 {
 		t.Errorf("%+v", out)
 	}

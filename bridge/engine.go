@@ -43,7 +43,7 @@ func (b *Bridge) runEngine(ctx context.Context) error {
 // engine, because a registry of a million devices takes seconds.
 func (b *Bridge) runFetcher(ctx context.Context) error {
 	for {
-		j, err := b.fetches.next(ctx, b.o.Now)
+		j, err := b.selects.next(ctx, b.o.Now)
 		if err != nil {
 			return nil // ctx has ended
 		}
@@ -123,7 +123,7 @@ func (b *Bridge) step(ctx context.Context, j job, do func(now time.Time) (campai
 	b.announce(ctx, j.tenant, res)
 	switch {
 	case wake.Fetch:
-		b.fetches.want(j, now)
+		b.selects.want(j, now)
 	case wake.Again:
 		b.turns.want(j, now)
 	case !wake.At.IsZero():

@@ -95,7 +95,8 @@ type Replier interface {
 	// Send writes messages to that connection only, at QoS 0, in order, without a walk over subscriptions. Payloads may
 	// change after it returns. It blocks while the client reads, however slowly; a client that takes nothing for the link's
 	// write deadline is closed. ErrTooLarge if one exceeds the client's maximum packet (nothing is then written).
-	// Once it has returned, the payloads are the caller's again.
+	// Once it has returned, the payloads are the caller's again. It may be called from any goroutine, after Done too: once
+	// the connection has ended it returns ErrClosed.
 	Send(ctx context.Context, messages ...Message) error
 }
 
