@@ -17,7 +17,8 @@ import (
 )
 
 func payloadCommand(a *app) *cobra.Command {
-	return group("payload", "Payloads: the bytes that devices fetch", payloadPush(a), payloadList(a), payloadUploads(a), payloadAbort(a), payloadRemove(a))
+	return group("payload", "Payloads: the bytes that devices fetch", payloadPush(a), payloadList(a), payloadUploads(a), payloadAbort(a), payloadRemove(a),
+		payloadDelta(a))
 }
 
 func payloadPush(a *app) *cobra.Command {
