@@ -67,6 +67,7 @@ var handlers = map[[2]string]handler{
 	{"credential", "revoke"}: handle(credentialRevoke),
 	{"trust", "add"}:         handle(trustAdd),
 	{"trust", "list"}:        handle(trustList),
+	{"trust", "get"}:         handle(trustGet),
 	{"trust", "revoke"}:      handle(trustRevoke),
 	{"payload", "begin"}:     handle(payloadBegin),
 	{"payload", "append"}:    handle(payloadAppend),

@@ -2,7 +2,6 @@ package bridge_test
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"fleetbridge/campaign"
 	"fleetbridge/campaign/store/storetest"
 	"fleetbridge/firmware"
-	"fleetbridge/firmware/cose"
 	"fleetbridge/ident"
 	"fleetbridge/link"
 	"fleetbridge/topics"
@@ -318,51 +316,6 @@ func TestManifestOfAnUncommittedPayloadIsRefused(t *testing.T) {
 	f.fails(topics.ProblemPayloadNotFound, "manifest", "create", req)
 	f.ok("payload", "commit", topics.PayloadCommit{Digest: d}, nil)
 	f.ok("manifest", "create", req, nil)
-}
-
-func TestManifestIsRefused(t *testing.T) {
-	f := start(t, nil)
-	data := []byte("new firmware")
-	d := ident.SumDigest(data)
-	good := f.envelope(d, len(data), 7)
-	create := func(want string, envelope []byte) {
-		t.Helper()
-		f.fails(want, "manifest", "create", topics.ManifestCreate{Envelope: envelope})
-	}
-	create(topics.ProblemManifestUntrusted, good) // no anchor yet
-	f.trust(operator)
-	create(topics.ProblemPayloadNotFound, good)
-	f.upload(operator, data)
-	create(topics.ProblemManifestMalformed, []byte("garbage"))
-	create(topics.ProblemManifestMalformed, []byte(strings.Repeat("\x81", 60_000)))
-	create(topics.ProblemDigestMismatch, f.envelope(d, len(data)+1, 7)) // signed with another size
-	tampered := slices.Clone(good)
-	tampered[len(tampered)-1] ^= 1
-	if p := f.do(command{p: operator, noun: "manifest", verb: "create"}, topics.ManifestCreate{Envelope: tampered}, nil); p == nil || p.Status != 422 {
-		t.Errorf("tampered manifest: %v", p)
-	}
-	mine := f.key
-	f.key = must(cose.GeneratePrivateKey(cose.P256, rand.Reader))
-	create(topics.ProblemManifestUntrusted, f.envelope(d, len(data), 7)) // another key under the anchor's id
-	f.key = mine
-	var first, again topics.ManifestView
-	f.ok("manifest", "create", topics.ManifestCreate{Envelope: good}, &first)
-	f.ok("manifest", "create", topics.ManifestCreate{Envelope: good}, &again)
-	if first.Digest != again.Digest || first.Payload != d || len(first.Keys) != 1 || first.Keys[0] != "author (ESP256)" {
-		t.Errorf("manifest %+v", first)
-	}
-	create(topics.ProblemSequenceNotNewer, f.envelope(d, len(data), 6))
-	other := []byte("other firmware")
-	create(topics.ProblemSequenceNotNewer, f.envelope(f.upload(operator, other), len(other), 7))
-	f.ok("trust", "revoke", topics.TrustRevoke{ID: must(ident.ParseKey("author"))}, nil)
-	create(topics.ProblemManifestUntrusted, f.envelope(d, len(data), 8))
-	f.ok("campaign", "create", topics.CampaignCreate{Campaign: campaignID("c1"), Manifest: first.Digest}, nil)
-	f.fails(topics.ProblemManifestUntrusted, "campaign", "start", topics.CampaignRef{Campaign: campaignID("c1")})
-	var list topics.List[topics.ManifestView]
-	f.ok("manifest", "list", topics.Page{}, &list)
-	if len(list.Items) != 1 {
-		t.Errorf("%d manifests are stored, want the good one", len(list.Items))
-	}
 }
 
 func TestCampaignCommandConflicts(t *testing.T) {

@@ -207,11 +207,6 @@ func payloadView(p firmware.Payload) topics.PayloadView {
 	return topics.PayloadView{Digest: p.Digest, Size: p.Size, Name: p.Name, Created: p.Created}
 }
 
-func anchorView(a firmware.Anchor) topics.AnchorView {
-	return topics.AnchorView{ID: a.ID, Alg: a.Alg.String(), Fingerprint: ident.SumDigest(a.SPKI), Created: a.Created,
-		Revoked: !a.Revoked.IsZero()}
-}
-
 func tenantView(t campaign.Tenant) topics.TenantView {
 	return topics.TenantView{Tenant: t.ID, Name: t.Name, Created: t.Created}
 }

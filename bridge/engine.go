@@ -12,6 +12,7 @@ import (
 	"fleetbridge/firmware"
 	"fleetbridge/ident"
 	"fleetbridge/internal/failpoint"
+	"fleetbridge/topics"
 )
 
 const (
@@ -226,7 +227,7 @@ func (b *Bridge) checkPayload(r campaign.Reader, t ident.Tenant, f firmware.Fetc
 		return fmt.Errorf("payload %s: %w", d, firmware.ErrNoPayload)
 	}
 	if p.Size != f.Size {
-		return fmt.Errorf("payload %s has %d bytes, the manifest says %d: %w", d, p.Size, f.Size, firmware.ErrDigestMismatch)
+		return problem(topics.ProblemPayloadSize, "payload %s has %d bytes, the manifest says %d", d, p.Size, f.Size)
 	}
 	switch _, err := b.o.Catalogue.Size(t, d); {
 	case errors.Is(err, firmware.ErrNoPayload):

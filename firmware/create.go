@@ -49,6 +49,10 @@ func classify(err error) error {
 	switch {
 	case errors.Is(err, suit.ErrDigest):
 		return fmt.Errorf("%w: %w", ErrDigestMismatch, err)
+	case errors.Is(err, suit.ErrUnknown):
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	case errors.Is(err, suit.ErrSevered):
+		return fmt.Errorf("%w: %w", ErrSevered, err)
 	case errors.Is(err, suit.ErrUnsupported):
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	case errors.Is(err, suit.ErrMalformed), errors.Is(err, cose.ErrMalformed):

@@ -28,14 +28,26 @@ var (
 	ErrNoRoom         = errors.New("no room left for payloads")
 )
 
-// Anchor is a trust anchor of a tenant: one public key, one algorithm.
-type Anchor struct {
-	ID      ident.Key
-	Alg     cose.Alg
-	SPKI    []byte // the public key, DER SubjectPublicKeyInfo
-	Created time.Time
-	Revoked time.Time // zero while live
+// Narrower classes of the first three.
+var (
+	ErrRevoked   error = &class{"its key is revoked", ErrUntrusted}              // of several blocks, one at least by a revoked key
+	ErrSignature error = &class{"signature does not verify", ErrUntrusted}       // of a block that names a live anchor
+	ErrGrant     error = &class{"the key is not granted this", ErrUntrusted}     // no key that verified may sign such a manifest
+	ErrUntimely  error = &class{"the key is not valid at this time", ErrGrant}   // before or after what the key is granted
+	ErrAhead     error = &class{"sequence number too far ahead", ErrUnsupported} // more than MaxAhead
+	ErrURI       error = &class{"URI not allowed", ErrUnsupported}
+	ErrUnknown   error = &class{"unknown command, parameter or member", ErrUnsupported}
+	ErrSevered   error = &class{"severed member other than text", ErrUnsupported}
+)
+
+// class is an error within a wider one.
+type class struct {
+	text string
+	of   error
 }
+
+func (c *class) Error() string { return c.text }
+func (c *class) Unwrap() error { return c.of }
 
 // Manifest is what the server knows of a verified envelope. Envelope holds the exact bytes that were signed and are
 // published; everything else is derived from them.

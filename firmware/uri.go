@@ -30,20 +30,20 @@ func PayloadOf(uri string) (ident.Digest, bool) {
 
 // CheckURI accepts `payload/<64 hex digits>` and absolute https URLs without user info or fragment. Any other scheme
 // would make a device, with its own credentials, talk to what the author of a manifest chose. The error wraps
-// ErrUnsupported.
+// ErrURI.
 func CheckURI(uri string) error {
 	if _, ok := PayloadOf(uri); ok {
 		return nil
 	}
 	if len(uri) > maxURI {
-		return fmt.Errorf("check URI: %d bytes, at most %d: %w", len(uri), maxURI, ErrUnsupported)
+		return fmt.Errorf("check URI: %d bytes, at most %d: %w", len(uri), maxURI, ErrURI)
 	}
 	u, err := url.Parse(uri)
 	if err != nil {
-		return fmt.Errorf("check URI: %w: %w", ErrUnsupported, err)
+		return fmt.Errorf("check URI: %w: %w", ErrURI, err)
 	}
 	if u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Contains(uri, "#") {
-		return fmt.Errorf("check URI %q: want payload/<sha256 in hex>, or https without user info and fragment: %w", uri, ErrUnsupported)
+		return fmt.Errorf("check URI %q: want payload/<sha256 in hex>, or https without user info and fragment: %w", uri, ErrURI)
 	}
 	return nil
 }

@@ -11,23 +11,11 @@ import (
 
 	"fleetbridge/firmware/cose"
 	"fleetbridge/firmware/suit"
-	"fleetbridge/ident"
 )
 
 // MaxAhead is how far a sequence number, read as UTC seconds, may lie in the future: one far ahead would lock a device
 // class out of every later update.
 const MaxAhead = 24 * time.Hour
-
-// NewAnchor makes the trust anchor of a public key.
-func NewAnchor(id ident.Key, key cose.PublicKey, alg cose.Alg, at time.Time) (Anchor, error) {
-	if id.IsZero() || alg.Kind() == "" || alg.Kind() != key.Kind() {
-		return Anchor{}, fmt.Errorf("make anchor %q: %s with a %q key: %w", id, alg, key.Kind(), cose.ErrUnknownAlg)
-	}
-	return Anchor{ID: id, Alg: alg, SPKI: key.SPKI(), Created: at}, nil
-}
-
-// Live reports whether the anchor is trusted.
-func (a Anchor) Live() bool { return a.Revoked.IsZero() }
 
 // Verify reads a signed envelope and returns what it says, with Envelope a copy of the exact bytes and Created set to at.
 // Server and device run it alike. In this order: size and outermost form; signatures, each over the digest that the
@@ -36,9 +24,10 @@ func (a Anchor) Live() bool { return a.Revoked.IsZero() }
 //
 // One verifying block of a live anchor is enough. A block of an unknown or revoked key, or of an algorithm that isn't
 // ours, counts for nothing; but a block that names a live anchor and doesn't verify refuses the envelope, since some
-// device would be sent it. A zero at is a device without a clock: MaxAhead isn't checked then.
+// device would be sent it. At last one of the keys must be granted what the manifest is and does (Grants). A zero at is a
+// device without a clock: MaxAhead and the time of grants aren't checked then.
 //
-// The error wraps ErrMalformed, ErrUnsupported, ErrDigestMismatch or ErrUntrusted.
+// The error wraps ErrMalformed, ErrUnsupported, ErrDigestMismatch or ErrUntrusted, and a narrower one where there is one.
 func Verify(envelope []byte, anchors []Anchor, at time.Time) (Manifest, error) {
 	m, err := verify(envelope, anchors, at)
 	if err != nil {
@@ -81,7 +70,11 @@ func verify(envelope []byte, anchors []Anchor, at time.Time) (Manifest, error) {
 		Keys:      keys,
 		Created:   at,
 	}
-	return m, checkManifest(m, plan, at)
+	if err := checkManifest(m, plan, at); err != nil {
+		return m, err
+	}
+	_, err = trust(m, usesOf(plan), anchors, at)
+	return m, err
 }
 
 func checkManifest(m Manifest, plan suit.Plan, at time.Time) error {
@@ -92,7 +85,7 @@ func checkManifest(m Manifest, plan suit.Plan, at time.Time) error {
 		return fmt.Errorf("sequence number 0 is never newer: %w", ErrUnsupported)
 	case !at.IsZero() && m.Sequence > uint64(max(0, at.Add(MaxAhead).Unix())):
 		return fmt.Errorf("sequence number %d lies more than %s ahead of %s: %w", m.Sequence, MaxAhead,
-			at.UTC().Format(time.RFC3339), ErrUnsupported)
+			at.UTC().Format(time.RFC3339), ErrAhead)
 	}
 	for _, c := range contents(plan) {
 		if c.Size == 0 || c.Size > math.MaxInt64 {
@@ -137,8 +130,11 @@ func fetchesOf(p suit.Plan) []Fetch {
 	return list
 }
 
-// errPass is the error of a block that counts for nothing.
-var errPass = errors.New("not counted")
+// passed is why a block counts for nothing, and the class of the error if no other block counts.
+type passed struct {
+	error
+	class error
+}
 
 // verifyBlocks returns the anchors that verified a block, each (key, algorithm) once, in the order of the blocks.
 func verifyBlocks(p *suit.Parts, anchors []Anchor) ([]Signature, error) {
@@ -147,10 +143,15 @@ func verifyBlocks(p *suit.Parts, anchors []Anchor) ([]Signature, error) {
 	}
 	var keys []Signature
 	var why []string
+	class := ErrUntrusted
 	for i, block := range p.Blocks {
 		s, err := verifyBlock(block, p.Signed(), anchors)
+		var pass passed
 		switch {
-		case errors.Is(err, errPass):
+		case errors.As(err, &pass):
+			if pass.class == ErrRevoked {
+				class = ErrRevoked
+			}
 			why = append(why, fmt.Sprintf("block %d: %v", i, err))
 		case err != nil:
 			return nil, fmt.Errorf("block %d: %w", i, err)
@@ -159,7 +160,7 @@ func verifyBlocks(p *suit.Parts, anchors []Anchor) ([]Signature, error) {
 		}
 	}
 	if keys == nil {
-		return nil, fmt.Errorf("%s: %w", strings.Join(why, "; "), ErrUntrusted)
+		return nil, fmt.Errorf("%s: %w", strings.Join(why, "; "), class)
 	}
 	return keys, nil
 }
@@ -167,7 +168,7 @@ func verifyBlocks(p *suit.Parts, anchors []Anchor) ([]Signature, error) {
 func verifyBlock(block, signed []byte, anchors []Anchor) (Signature, error) {
 	h, err := cose.Parse(block)
 	if errors.Is(err, cose.ErrUnknownAlg) {
-		return Signature{}, fmt.Errorf("%w: %w", errPass, err)
+		return Signature{}, passed{err, ErrUntrusted}
 	}
 	if err != nil {
 		return Signature{}, err
@@ -178,12 +179,12 @@ func verifyBlock(block, signed []byte, anchors []Anchor) (Signature, error) {
 	a, found := byKID(anchors, h)
 	switch {
 	case !found:
-		return Signature{}, fmt.Errorf("key %q with %s is not a trust anchor: %w", h.KID, h.Alg, errPass)
+		return Signature{}, passed{fmt.Errorf("key %q with %s is not a trust anchor", h.KID, h.Alg), ErrUntrusted}
 	case !a.Live():
-		return Signature{}, fmt.Errorf("key %s is revoked since %s: %w", a.ID, a.Revoked.UTC().Format(time.RFC3339), errPass)
+		return Signature{}, passed{fmt.Errorf("key %s is revoked since %s", a.ID, a.Revoked.UTC().Format(time.RFC3339)), ErrRevoked}
 	}
 	if err := a.verify(block, signed); err != nil {
-		return Signature{}, fmt.Errorf("key %s: %w: %w", a.ID, ErrUntrusted, err)
+		return Signature{}, fmt.Errorf("key %s: %w: %w", a.ID, ErrSignature, err)
 	}
 	return Signature{a.ID, a.Alg}, nil
 }
@@ -206,13 +207,5 @@ func tryAll(block, signed []byte, alg cose.Alg, anchors []Anchor) (Signature, er
 			return Signature{a.ID, a.Alg}, nil
 		}
 	}
-	return Signature{}, fmt.Errorf("no live %s key verifies the block: %w", alg, errPass)
-}
-
-func (a Anchor) verify(block, signed []byte) error {
-	key, err := cose.ParseSPKI(a.SPKI)
-	if err != nil {
-		return err
-	}
-	return cose.Verify1(block, signed, key, a.Alg)
+	return Signature{}, passed{fmt.Errorf("no live %s key verifies the block", alg), ErrUntrusted}
 }

@@ -3,6 +3,8 @@ package topics
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"fleetbridge/ident"
 )
 
@@ -66,6 +68,21 @@ type (
 		ID  ident.Key `json:"id" cbor:"1,keyasint"`
 		Key []byte    `json:"key" cbor:"2,keyasint"`                     // PEM (SPKI) or COSE_Key
 		Alg string    `json:"alg,omitempty" cbor:"3,keyasint,omitempty"` // ES256, ESP256, EdDSA, Ed25519; default: ESP256 or Ed25519
+		// Grants bound what the key may sign.
+		Grants Grants `json:"grants,omitzero" cbor:"100,keyasint,omitzero"`
+	}
+	// Grants are what a key may sign. Each list that is empty, and each time that is absent, limits nothing.
+	Grants struct {
+		Vendors    []uuid.UUID `json:"vendors,omitempty" cbor:"1,keyasint,omitempty"`
+		Classes    []uuid.UUID `json:"classes,omitempty" cbor:"2,keyasint,omitempty"`
+		Components []string    `json:"components,omitempty" cbor:"3,keyasint,omitempty"` // in hex; each grants those below it too
+		Uses       []string    `json:"uses,omitempty" cbor:"4,keyasint,omitempty"`       // image, delta, encrypted, integrated, https
+		NotBefore  time.Time   `json:"not_before,omitzero" cbor:"5,keyasint,omitzero"`
+		NotAfter   time.Time   `json:"not_after,omitzero" cbor:"6,keyasint,omitzero"`
+	}
+	// TrustGet asks for one trust anchor.
+	TrustGet struct {
+		ID ident.Key `json:"id" cbor:"1,keyasint"`
 	}
 	// AnchorView is a trust anchor as replies show it.
 	AnchorView struct {
@@ -74,6 +91,8 @@ type (
 		Fingerprint ident.Digest `json:"fingerprint" cbor:"3,keyasint"` // SHA-256 of the SPKI
 		Created     time.Time    `json:"created" cbor:"4,keyasint"`
 		Revoked     bool         `json:"revoked,omitempty" cbor:"5,keyasint,omitempty"`
+		Grants      Grants       `json:"grants,omitzero" cbor:"100,keyasint,omitzero"`
+		RevokedAt   time.Time    `json:"revoked_at,omitzero" cbor:"101,keyasint,omitzero"`
 	}
 )
 

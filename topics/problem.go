@@ -59,6 +59,17 @@ const (
 	ProblemManifestMalformed   = "manifest-malformed"
 	ProblemManifestUnsupported = "manifest-unsupported"
 	ProblemManifestUntrusted   = "manifest-untrusted"
+	ProblemManifestKeyRevoked  = "manifest-key-revoked"
+	ProblemManifestSignature   = "manifest-signature"
+	ProblemManifestNotGranted  = "manifest-not-granted"
+	ProblemManifestKeyUntimely = "manifest-key-untimely"
+	ProblemManifestURI         = "manifest-uri"
+	ProblemManifestUnknown     = "manifest-unknown-command"
+	ProblemManifestSevered     = "manifest-severed"
+	ProblemManifestBlocks      = "manifest-blocks"
+	ProblemSequenceTaken       = "sequence-taken"
+	ProblemSequenceTooFar      = "sequence-too-far-ahead"
+	ProblemPayloadSize         = "payload-size"
 	ProblemQuota               = "quota"
 	ProblemStoreUnavailable    = "store-unavailable"
 	ProblemInternal            = "internal"
@@ -105,11 +116,22 @@ var Problems = []ProblemSpec{
 	{ProblemAppendUndersized, 422, "An append that is not the last is too small", "Send min_append to max_append bytes at a time; only the end may be shorter."},
 	{ProblemAppendMismatch, 422, "The appended bytes are not what their sum says", "Send the same append again; nothing of it was taken."},
 	{ProblemSequenceNotNewer, 409, "The manifest's sequence number is not above the published ones", "Sign again with a higher sequence number."},
+	{ProblemSequenceTaken, 409, "Another manifest has this sequence number", "Create it again with a higher sequence number: the time of signing, in seconds, is one."},
+	{ProblemManifestBlocks, 409, "The manifest is here with signatures that this envelope lacks", "Add blocks to the envelope that was uploaded before, by fleetbridge manifest sign; or delete the manifest first."},
 	{ProblemTooLarge, 413, "The object is larger than allowed", "See the limits in server/info and in the reference."},
 	{ProblemDigestMismatch, 422, "The bytes are not what the digest names", "Upload the file again, or correct the digest."},
 	{ProblemManifestMalformed, 422, "The envelope is not a SUIT envelope", "Make it by fleetbridge manifest create, or another SUIT tool."},
 	{ProblemManifestUnsupported, 422, "The manifest is outside the profile", "Keep to one component, one image and the commands of the profile."},
 	{ProblemManifestUntrusted, 422, "No signature verifies under a live trust anchor", "Sign with a key whose anchor trust/list shows, or add the anchor."},
+	{ProblemManifestKeyRevoked, 422, "The key that signed the manifest is revoked", "Sign with a key whose anchor is live; trust/list shows them."},
+	{ProblemManifestSignature, 422, "A signature does not verify under the trust anchor that it names", "Sign again with that anchor's key, or name the key that signed: fleetbridge manifest sign --id."},
+	{ProblemManifestNotGranted, 422, "The key that signed the manifest is not granted this", "See the anchor's grants by trust/get; sign with another key, or add an anchor with wider grants."},
+	{ProblemManifestKeyUntimely, 422, "The key that signed the manifest is not valid at this time", "See the anchor's times by trust/get; sign with a key that is valid now."},
+	{ProblemManifestURI, 422, "The manifest's URI is not allowed", "Use payload/<sha256 in hex>, or an absolute https URL without user info and fragment."},
+	{ProblemManifestUnknown, 422, "The manifest has a command, parameter or member that is not known", "Keep to the commands and parameters of the profile; private ones are never taken."},
+	{ProblemManifestSevered, 422, "The manifest severs a member other than text", "Keep the command sequences inside of the manifest: sever text only."},
+	{ProblemSequenceTooFar, 422, "The manifest's sequence number lies too far in the future", "Use the time of signing, in seconds since 1970: a higher one would lock the devices out of every later update."},
+	{ProblemPayloadSize, 422, "The payload has another size than the manifest says", "Create the manifest from the payload file itself."},
 	{ProblemQuota, 429, "A quota or rate is used up", "Wait, or ask the administrator for more."},
 	{ProblemStoreUnavailable, 503, "The store can't commit now", "Send it again with the same idempotency-key."},
 	{ProblemInternal, 500, "The server failed", "Send it again with the same idempotency-key; report it with the time and topic if it stays."},

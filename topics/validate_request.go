@@ -2,6 +2,9 @@ package topics
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -84,6 +87,40 @@ func (r CredentialRevoke) Validate() error {
 	return f.err()
 }
 
+// grantUses are the words of Grants.Uses; firmware has the same.
+var grantUses = []string{"image", "delta", "encrypted", "integrated", "https"}
+
+// maxGrants bounds each list of Grants, in entries; maxComponent a component in hex, in bytes.
+const (
+	maxGrants    = 64
+	maxComponent = 330
+)
+
+// component is what a component's name in hex looks like: byte strings, joined by slashes.
+var component = regexp.MustCompile(`^([0-9a-f]{2})*(/([0-9a-f]{2})*)*$`)
+
+func (g Grants) validate(f *faults, pointer string) {
+	f.check(len(g.Vendors) <= maxGrants, pointer+"/vendors", "at most 64")
+	f.check(len(g.Classes) <= maxGrants, pointer+"/classes", "at most 64")
+	f.check(len(g.Components) <= maxGrants, pointer+"/components", "at most 64")
+	for i, c := range g.Components {
+		f.check(len(c) <= maxComponent && component.MatchString(c), fmt.Sprintf("%s/components/%d", pointer, i),
+			"the byte strings of an identifier in lower-case hex, joined by slashes, such as 00 or 6170/01")
+	}
+	f.check(len(g.Uses) <= len(grantUses), pointer+"/uses", "each at most once")
+	for i, u := range g.Uses {
+		f.check(slices.Contains(grantUses, u), fmt.Sprintf("%s/uses/%d", pointer, i), "one of "+strings.Join(grantUses, ", "))
+	}
+	f.check(g.NotAfter.IsZero() || g.NotBefore.Before(g.NotAfter), pointer+"/not_after", "later than not_before")
+}
+
+// Validate returns nil or FieldErrors.
+func (r TrustGet) Validate() error {
+	var f faults
+	f.check(!r.ID.IsZero(), "/id", "required")
+	return f.err()
+}
+
 // Validate returns nil or FieldErrors. Whether Key holds a key is for who can parse it.
 func (r TrustAdd) Validate() error {
 	var f faults
@@ -94,6 +131,7 @@ func (r TrustAdd) Validate() error {
 	default:
 		f.check(false, "/alg", "one of ES256, ESP256, EdDSA, Ed25519")
 	}
+	r.Grants.validate(&f, "/grants")
 	return f.err()
 }
 
@@ -109,7 +147,7 @@ func (f *faults) digest(d ident.Digest, pointer string) { f.check(!d.IsZero(), p
 // Validate returns nil or FieldErrors. Whether Envelope is a manifest is for who can verify it.
 func (r ManifestCreate) Validate() error {
 	var f faults
-	f.check(len(r.Envelope) >= 1 && len(r.Envelope) <= MaxEnvelope, "/envelope", "from 1 to 65536 bytes")
+	f.check(len(r.Envelope) >= 1, "/envelope", "required")
 	return f.err()
 }
 

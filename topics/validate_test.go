@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"fleetbridge/ident"
 	"fleetbridge/topics"
 )
@@ -163,7 +165,16 @@ func TestValidateRequests(t *testing.T) {
 		{"/key", func(r *topics.TrustAdd) { r.Key = nil }},
 		{"/key", func(r *topics.TrustAdd) { r.Key = make([]byte, 4097) }},
 		{"/alg", func(r *topics.TrustAdd) { r.Alg = "none" }},
+		{"/grants/vendors", func(r *topics.TrustAdd) { r.Grants.Vendors = make([]uuid.UUID, 65) }},
+		{"/grants/classes", func(r *topics.TrustAdd) { r.Grants.Classes = make([]uuid.UUID, 65) }},
+		{"/grants/components", func(r *topics.TrustAdd) { r.Grants.Components = make([]string, 65) }},
+		{"/grants/components/0", func(r *topics.TrustAdd) { r.Grants.Components = []string{"0"} }},
+		{"/grants/components/1", func(r *topics.TrustAdd) { r.Grants.Components = []string{"00/01", "AA"} }},
+		{"/grants/uses/0", func(r *topics.TrustAdd) { r.Grants.Uses = []string{"all"} }},
+		{"/grants/uses", func(r *topics.TrustAdd) { r.Grants.Uses = slices.Repeat([]string{"image"}, 6) }},
+		{"/grants/not_after", func(r *topics.TrustAdd) { r.Grants.NotBefore, r.Grants.NotAfter = time.Unix(2, 0), time.Unix(1, 0) }},
 	})
+	checkSpoils(t, topics.TrustGet{ID: key}, []spoil[topics.TrustGet]{{"/id", func(r *topics.TrustGet) { r.ID = ident.Key{} }}})
 	checkSpoils(t, topics.TrustRevoke{ID: key}, []spoil[topics.TrustRevoke]{{"/id", func(r *topics.TrustRevoke) { r.ID = ident.Key{} }}})
 	checkSpoils(t, topics.PayloadBegin{Digest: sampleDigest, Size: 1}, []spoil[topics.PayloadBegin]{
 		{"/digest", func(r *topics.PayloadBegin) { r.Digest = ident.Digest{} }},
@@ -180,7 +191,6 @@ func TestValidateRequests(t *testing.T) {
 	checkSpoils(t, topics.PayloadCommit{Digest: sampleDigest}, []spoil[topics.PayloadCommit]{{"/digest", func(r *topics.PayloadCommit) { r.Digest = ident.Digest{} }}})
 	checkSpoils(t, topics.ManifestCreate{Envelope: []byte{1}}, []spoil[topics.ManifestCreate]{
 		{"/envelope", func(r *topics.ManifestCreate) { r.Envelope = nil }},
-		{"/envelope", func(r *topics.ManifestCreate) { r.Envelope = make([]byte, topics.MaxEnvelope+1) }},
 	})
 	checkSpoils(t, topics.ManifestGet{Digest: sampleDigest}, []spoil[topics.ManifestGet]{{"/digest", func(r *topics.ManifestGet) { r.Digest = ident.Digest{} }}})
 	checkSpoils(t, sampleOf[topics.DeviceAdd](t), []spoil[topics.DeviceAdd]{

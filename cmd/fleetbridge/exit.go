@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"fleetbridge/firmware"
 	"fleetbridge/firmware/cose"
@@ -78,8 +79,9 @@ func exitCode(err error) int {
 
 // problemCode finds the code for a refusal of the server.
 func problemCode(p *topics.Problem) int {
-	switch p.Type {
-	case topics.ProblemDigestMismatch, topics.ProblemManifestMalformed, topics.ProblemManifestUnsupported, topics.ProblemManifestUntrusted:
+	switch {
+	case p.Status == 422 && strings.HasPrefix(p.Type, "manifest-"), p.Type == topics.ProblemDigestMismatch,
+		p.Type == topics.ProblemSequenceTooFar, p.Type == topics.ProblemPayloadSize:
 		return exitVerify
 	}
 	switch p.Status {
@@ -124,9 +126,13 @@ func (a *app) printError(err error) {
 
 func hint(err error) string {
 	var f *failure
+	var p *topics.Problem
 	switch {
 	case errors.As(err, &f) && f.hint != "":
 		return f.hint
+	case errors.As(err, &p):
+		known, _ := topics.LookupProblem(p.Type) // a newer server's own problem has no hint here
+		return known.Fix
 	case errors.Is(err, client.ErrUnreachable):
 		return "is `fleetbridge serve` running at the address that the context file names?"
 	case errors.Is(err, client.ErrDenied):

@@ -10,13 +10,22 @@
 // what they sign; (Parts).Decode, called once a signature has verified, checks digests and reads the manifest.
 package suit
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The classes of errors. Each error of this package wraps exactly one of them.
 var (
 	ErrMalformed   = errors.New("malformed envelope")   // not what the draft defines, or over a limit
 	ErrUnsupported = errors.New("unsupported manifest") // defined, or private, but outside of what we implement
 	ErrDigest      = errors.New("digest mismatch")      // a member isn't what the digest over it says
+)
+
+// Narrower classes of ErrUnsupported.
+var (
+	ErrUnknown = fmt.Errorf("not a command, parameter or member that is known: %w", ErrUnsupported)
+	ErrSevered = fmt.Errorf("severed member other than text: %w", ErrUnsupported)
 )
 
 // Limits on what is read.

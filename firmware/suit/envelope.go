@@ -80,7 +80,7 @@ func (p *Parts) member(r *reader, m Member) {
 		r.bytes(m.String(), MaxEnvelope)
 		p.severed[m] = r.b[at:r.off]
 	default:
-		r.fail(ErrUnsupported, "envelope %s", m)
+		r.fail(ErrUnknown, "envelope %s", m)
 	}
 }
 

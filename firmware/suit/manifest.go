@@ -53,7 +53,7 @@ func (d *decoder) member(r *reader, m Member) {
 	case MemberText:
 		d.severable(r, m, func(r *reader) { r.wrapped(m.String(), d.text) })
 	default:
-		r.fail(ErrUnsupported, "manifest %s", m)
+		r.fail(ErrUnknown, "manifest %s", m)
 	}
 }
 
@@ -98,7 +98,7 @@ func (d *decoder) common(r *reader) {
 		case key == 4:
 			d.m.Shared = d.outermost(r, "shared sequence", true)
 		default:
-			r.fail(ErrUnsupported, "common member %d", key)
+			r.fail(ErrUnknown, "common member %d", key)
 		}
 	})
 	if r.err == nil && len(d.m.Components) == 0 {

@@ -123,7 +123,7 @@ func (m Manifest) plan() (Plan, error) {
 	}
 	for _, s := range m.Severed {
 		if s != MemberText {
-			return Plan{}, fmt.Errorf("%s is severed", s)
+			return Plan{}, fmt.Errorf("%s is severed: %w", s, ErrSevered)
 		}
 	}
 	p := Plan{Component: m.Components[0]}

@@ -45,7 +45,7 @@ func (d *decoder) command(r *reader, in scope) Command {
 	d.budget--
 	switch {
 	case !ok:
-		r.fail(ErrUnsupported, "%s", c.Op)
+		r.fail(ErrUnknown, "%s", c.Op)
 	case d.budget < 0:
 		r.fail(ErrMalformed, "more than %d commands", maxCommands)
 	case in.shared && !spec.shared:
@@ -137,7 +137,7 @@ func (d *decoder) parameter(r *reader, in scope) Parameter {
 	case formVersion:
 		r.wrapped(name, func(r *reader) { p.Version = r.comparison() })
 	default:
-		r.fail(ErrUnsupported, "%s", name)
+		r.fail(ErrUnknown, "%s", name)
 	}
 	d.checkParameter(r, p, in)
 	return p

@@ -55,36 +55,6 @@ func (r credentialRecord) domain() (campaign.Credential, error) {
 	return c, p.err
 }
 
-type anchorRecord struct {
-	ID      string `cbor:"1,keyasint"`
-	Alg     int64  `cbor:"2,keyasint,omitempty"`
-	SPKI    []byte `cbor:"3,keyasint,omitempty"`
-	Created stamp  `cbor:"4,keyasint,omitempty"`
-	Revoked stamp  `cbor:"5,keyasint,omitempty"`
-}
-
-func anchorRecordOf(a firmware.Anchor) anchorRecord {
-	return anchorRecord{
-		ID:      a.ID.String(),
-		Alg:     int64(a.Alg),
-		SPKI:    a.SPKI,
-		Created: stampOf(a.Created),
-		Revoked: stampOf(a.Revoked),
-	}
-}
-
-func (r anchorRecord) domain() (firmware.Anchor, error) {
-	var p parser
-	a := firmware.Anchor{
-		ID:      parsed(&p, ident.ParseKey, r.ID),
-		Alg:     cose.Alg(r.Alg),
-		SPKI:    r.SPKI,
-		Created: r.Created.time(),
-		Revoked: r.Revoked.time(),
-	}
-	return a, p.err
-}
-
 type payloadRecord struct {
 	Digest  []byte `cbor:"1,keyasint"`
 	Size    int64  `cbor:"2,keyasint,omitempty"`
