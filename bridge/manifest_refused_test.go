@@ -59,8 +59,9 @@ func (f *fixture) crafted(d ident.Digest, size int, change func(m map[int]any), 
 // uriManifest signs a manifest whose URI no author of ours would write.
 func (f *fixture) uriManifest(d ident.Digest, size int, uri string) []byte {
 	f.t.Helper()
-	img := suit.Image{Vendor: vendor, Class: class, Component: suit.ComponentID{{0}}, Digest: d, Size: uint64(size), URI: uri}
-	return f.signed(must(suit.Build(9, img, suit.Text{Version: "1"})), "author")
+	image := suit.Content{Digest: d, Size: uint64(size)}
+	p := suit.Plan{Vendor: vendor, Class: class, Component: suit.ComponentID{{0}}, Image: image, Tries: []suit.Try{{Payload: image, URI: uri}}}
+	return f.signed(must(suit.Build(9, p, nil, suit.Text{Version: "1"})), "author")
 }
 
 // TestManifestIsRefused tries every reason for which an upload is refused. Each has a slug of its own, words that name
