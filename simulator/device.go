@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ type flash struct {
 	done    []finished // updates that ended, newest last, at most maxDone
 	outbox  []pending
 	helloed bool // a hello has been acknowledged
-	cut     bool // the planned loss of power is over
+	cut     bool // the planned loss of power, or of the link, is over
 }
 
 // finished is how an update ended, kept so that the same manifest met again is answered, not done again.
@@ -203,7 +204,7 @@ func (d *device) entry() Entry {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.ledger
-	e.Manifests = append([]Acknowledged(nil), e.Manifests...)
+	e.Manifests, e.Down = slices.Clone(e.Manifests), slices.Clone(e.Down)
 	return e
 }
 

@@ -75,6 +75,7 @@ func TestFaultsEndAsExpected(t *testing.T) {
 		simulator.Current:      "received installed",
 		simulator.Mute:         "",
 		simulator.Absent:       "",
+		simulator.FlakyLink:    "received downloading downloading failed:download-timeout",
 	}
 	for _, k := range append(simulator.Kinds, simulator.None) {
 		t.Run(string(k), func(t *testing.T) {
@@ -82,6 +83,9 @@ func TestFaultsEndAsExpected(t *testing.T) {
 				b := newBench(t, 10_000)
 				b.config.Faults = only(k)
 				b.config.Target = topics.Installed{Digest: ident.SumDigest(b.payload), Sequence: 900}
+				if k == simulator.FlakyLink { // it gives up after 95 timeouts
+					b.config.Timing.ChunkTimeout = time.Second
+				}
 				f := b.fleet(t)
 				run(t, b.server, f, func(ctx context.Context) { wait(ctx, settle) })
 				if got, listed := b.words(), want[k]; got != listed && k != simulator.Late {

@@ -55,6 +55,7 @@ func (d *device) fetchDue() error {
 	if !d.paced && d.window > 0 && !d.fresh {
 		d.fleet.count.refetches.Add(1)
 		if d.tries++; d.tries > maxTries {
+			d.flash.cut = true // a flaky link is better by the next time
 			d.finish(u, topics.WordFailed, topics.ReasonDownloadTimeout, "no chunk came")
 			return d.flush()
 		}
@@ -71,6 +72,9 @@ func (d *device) chunk(token ident.Token, index uint32, data []byte) error {
 	c := &d.fleet.count
 	c.chunks.Add(1)
 	c.bytes.Add(int64(len(data)))
+	if d.linkFails(u, index) {
+		return nil
+	}
 	if d.powerFails(u, index, len(data)) {
 		c.power.Add(1)
 		d.flash.cut = true
@@ -109,6 +113,11 @@ func (d *device) powerFails(u *update, index uint32, n int) bool {
 	at := int64(d.fault.At * float64(u.slot.size))
 	start := int64(index) * int64(u.slot.chunk)
 	return start <= at && at < start+int64(n)
+}
+
+// linkFails says whether a chunk is lost on a flaky link.
+func (d *device) linkFails(u *update, index uint32) bool {
+	return d.fault.Kind == FlakyLink && !d.flash.cut && int64(index+1)*int64(u.slot.chunk) > int64(d.fault.At*float64(u.slot.size))
 }
 
 // nextWindow fetches on, a slow link only once the last window's time is over.

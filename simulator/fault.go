@@ -26,10 +26,11 @@ const (
 	Absent       Kind = "absent"    // never connects
 	Rollback     Kind = "rollback"  // the new image fails its self-test; the device boots the old one
 	Current      Kind = "current"   // holds the new image already
+	FlakyLink    Kind = "flaky"     // loses all chunks from some point on, until it has given up once
 )
 
 // Kinds lists every kind but None, in the order in which Plan draws them.
-var Kinds = []Kind{PowerLoss, BadFlash, BadSignature, SlowLink, Duplicate, Late, Mute, Absent, Rollback, Current}
+var Kinds = []Kind{PowerLoss, BadFlash, BadSignature, SlowLink, Duplicate, Late, Mute, Absent, Rollback, Current, FlakyLink}
 
 // Outcome is how a device's part in a campaign must end.
 type Outcome string
@@ -46,7 +47,7 @@ const (
 // Fault is a device's fate.
 type Fault struct {
 	Kind Kind
-	// At says where in the payload a PowerLoss or a bad flash cell is: a fraction in [0, 1).
+	// At says where in the payload a PowerLoss, a bad flash cell, or the end of a flaky link is: a fraction in [0, 1).
 	At float64
 }
 
@@ -54,7 +55,7 @@ type Fault struct {
 // that does not stop early.
 func (f Fault) Expect() Outcome {
 	switch f.Kind {
-	case BadFlash, Rollback:
+	case BadFlash, Rollback, FlakyLink:
 		return Failed
 	case BadSignature:
 		return Rejected

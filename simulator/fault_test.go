@@ -63,6 +63,7 @@ func TestEveryKindHasAnExpectation(t *testing.T) {
 		simulator.Duplicate: "confirmed", simulator.Late: "confirmed", simulator.BadFlash: "failed",
 		simulator.Rollback: "failed", simulator.BadSignature: "rejected", simulator.Mute: "silent",
 		simulator.Absent: "silent", simulator.Current: "skipped",
+		simulator.FlakyLink: "failed",
 	}
 	got := map[simulator.Kind]simulator.Outcome{simulator.None: simulator.Fault{Kind: simulator.None}.Expect()}
 	for _, k := range simulator.Kinds {

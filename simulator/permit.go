@@ -32,6 +32,7 @@ func (d *device) permit(body []byte) error {
 
 // install begins what can't be undone.
 func (d *device) install(u *update) {
+	d.note(func(e *Entry) { e.down(time.Now()) })
 	d.advance(u, topics.WordInstalling)
 	d.set(timerStep, d.between(d.timing().Install/2, d.timing().Install))
 }

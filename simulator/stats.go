@@ -98,6 +98,14 @@ type Entry struct {
 	Resumed   bool
 	// Manifests has one record per manifest that the device reported on, oldest first, at most 16.
 	Manifests []Acknowledged
+	// Down is when it was being changed, oldest first, at most the last 16.
+	Down []Span
+}
+
+// Span is a time that a device spent between what can't be undone and the boot after it.
+type Span struct {
+	From time.Time
+	To   time.Time // zero: it is not over
 }
 
 // Acknowledged is what a device reported on one manifest and was acknowledged.
@@ -105,6 +113,7 @@ type Acknowledged struct {
 	Manifest ident.Digest
 	State    topics.Word // of the newest report made, acknowledged or not
 	Reason   topics.Reason
+	First    time.Time   // of the first report made
 	Made     uint64      // reports made
 	Count    uint64      // reports acknowledged, each sequence number once
 	MaxSeq   uint64      // highest acknowledged sequence number; 0 if none
@@ -123,6 +132,24 @@ func (e *Entry) on(manifest ident.Digest) *Acknowledged {
 	if len(e.Manifests) == maxLedger {
 		e.Manifests = append(e.Manifests[:0], e.Manifests[1:]...)
 	}
-	e.Manifests = append(e.Manifests, Acknowledged{Manifest: manifest})
+	e.Manifests = append(e.Manifests, Acknowledged{Manifest: manifest, First: time.Now()})
 	return &e.Manifests[len(e.Manifests)-1]
+}
+
+// down begins a span. A device that lost power while it installed is in one already.
+func (e *Entry) down(now time.Time) {
+	if n := len(e.Down); n > 0 && e.Down[n-1].To.IsZero() {
+		return
+	}
+	if len(e.Down) == maxLedger {
+		e.Down = append(e.Down[:0], e.Down[1:]...)
+	}
+	e.Down = append(e.Down, Span{From: now})
+}
+
+// up ends it, if there is one.
+func (e *Entry) up(now time.Time) {
+	if n := len(e.Down); n > 0 && e.Down[n-1].To.IsZero() {
+		e.Down[n-1].To = now
+	}
 }

@@ -214,6 +214,7 @@ func (d *device) resumeInstall(u *update) {
 	case topics.WordInstalling: // power was lost in the middle; the slot is whole, so install once more
 		d.set(timerStep, d.timing().Install)
 	case topics.WordRebooting:
+		d.note(func(e *Entry) { e.up(time.Now()) })
 		if d.fault.Kind == Rollback {
 			return // the new image's self-test failed: the old one boots
 		}

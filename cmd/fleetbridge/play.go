@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"fleetbridge/firmware"
@@ -20,12 +20,14 @@ import (
 type play struct {
 	a        *app
 	cl       *client.Client
-	server   string
+	op       client.Context
 	name     string // prefix of everything that is made
 	script   scenario.Scenario
 	base     fleetSetup
 	releases map[string]topics.ManifestView // by version
 	groups   map[string]*powered
+	windows  map[string][]topics.Window // of the campaigns that have some, by name
+	others   int                        // further operators that were made
 	begun    time.Time
 }
 
@@ -111,7 +113,7 @@ func (p *play) set(ctx context.Context) error {
 		}
 	}
 	p.base.manifest = p.releases[p.script.Versions()[0]]
-	p.groups = map[string]*powered{}
+	p.groups, p.windows = map[string]*powered{}, map[string][]topics.Window{}
 	for _, g := range p.script.Groups {
 		f, err := p.group(ctx, g)
 		if err != nil {
@@ -137,20 +139,29 @@ func (p *play) group(ctx context.Context, g scenario.Group) (*simulator.Fleet, e
 	}
 	for i := range ids {
 		ids[i].Labels = g.Labels
-		if !g.Off {
+		if !g.Off && len(g.OperatorLabels) == 0 {
 			continue
 		}
-		req := topics.DeviceAdd{Device: ids[i].Device, Vendor: s.vendor, Class: s.class, Labels: g.Labels}
+		labels := g.OperatorLabels
+		if g.Off { // their hello comes later
+			labels = maps.Clone(g.Labels)
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			maps.Copy(labels, g.OperatorLabels)
+		}
+		req := topics.DeviceAdd{Device: ids[i].Device, Vendor: s.vendor, Class: s.class, Labels: labels}
 		if err := p.cl.Do(ctx, "device", "add", req, nil); err != nil {
 			return nil, fmt.Errorf("register %s: %w", ids[i].Device, err)
 		}
 	}
-	install, reboot, slow := g.Timing()
+	timing := g.Timing()
+	timing.BackoffMax = 2 * time.Second
 	return simulator.New(simulator.Config{
-		Server: p.server, TLS: p.cl.TLS(), Devices: ids, Seed: s.seed, Faults: s.mix, PahoEvery: 10,
+		Server: p.op.Server, TLS: p.cl.TLS(), Devices: ids, Seed: s.seed, Faults: s.mix, PahoEvery: 10, Permits: g.Permits,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
 		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: s.manifest.Version},
-		Timing: simulator.Timing{Install: install, Reboot: reboot, SlowRate: slow, BackoffMax: 2 * time.Second},
+		Timing: timing,
 	})
 }
 
@@ -165,9 +176,8 @@ func (p *play) draft(ctx context.Context, c scenario.Campaign) error {
 	}
 	req := topics.CampaignCreate{Campaign: id, Manifest: p.releases[c.Version].Digest, Description: c.Description,
 		Selection: c.Selection, Policy: patient(c.Policy)}
-	if w, ok := c.Window(time.Now()); ok {
-		req.Policy.Windows = append(req.Policy.Windows, w)
-	}
+	req.Policy.Windows = append(slices.Clone(c.Policy.Windows), c.Windows(time.Now())...)
+	p.windows[c.Name] = req.Policy.Windows
 	if err := p.cl.Do(ctx, "campaign", "create", req, nil); err != nil {
 		return fmt.Errorf("create campaign %s: %w", c.Name, err)
 	}
@@ -187,98 +197,4 @@ func patient(policy topics.Policy) topics.Policy {
 		}
 	}
 	return policy
-}
-
-// act makes the drafts, starts what is not held, does the actions in their order, and waits for the campaigns that must end.
-func (p *play) act(ctx context.Context) error {
-	for _, c := range p.script.Updates {
-		if err := p.draft(ctx, c); err != nil {
-			return err
-		}
-	}
-	for _, c := range p.script.Updates {
-		if !c.Hold {
-			if err := p.command(ctx, "start", c.Name); err != nil {
-				return err
-			}
-		}
-	}
-	for i, action := range p.script.Actions {
-		if err := p.do(ctx, action); err != nil {
-			return fmt.Errorf("action %d, %s %s: %w", i+1, action.Do, action.Campaign+action.Group, err)
-		}
-	}
-	for _, e := range p.script.Expect {
-		if e.State != "" && e.State != "stopped" {
-			continue
-		}
-		id, err := p.campaign(e.Campaign)
-		if err != nil {
-			return err
-		}
-		last, err := watch(ctx, p.cl, id, func(topics.Progress) {})
-		if err != nil {
-			return err
-		}
-		p.say("%s: %s, %s", e.Campaign, strings.TrimSpace(last.Outcome+" "+last.Reason), countsText(last))
-	}
-	return nil
-}
-
-func (p *play) do(ctx context.Context, action scenario.Action) error {
-	if action.When != "" {
-		if err := p.reach(ctx, action); err != nil {
-			return err
-		}
-	}
-	if action.After > 0 {
-		select {
-		case <-time.After(time.Duration(action.After)):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	switch {
-	case action.Do == scenario.DoWait:
-		return nil
-	case slices.Contains(scenario.Powers, action.Do):
-		p.say("power %s for %s", action.Do, action.Group)
-		if action.Do == "on" {
-			// Power outlives the time that actions have: it is cut at the end of the run.
-			p.groups[action.Group].on(context.WithoutCancel(ctx))
-		} else {
-			p.groups[action.Group].cutPower()
-		}
-		return nil
-	}
-	return p.command(ctx, action.Do, action.Campaign)
-}
-
-// reach waits for an action's moment.
-func (p *play) reach(ctx context.Context, action scenario.Action) error {
-	g, err := parseGoal(action.When)
-	if err != nil {
-		return err
-	}
-	id, err := p.campaign(action.Campaign)
-	if err != nil {
-		return err
-	}
-	last, err := await(ctx, p.cl, id, g, 0)
-	if err == nil {
-		p.say("%s: %s, %s", action.Campaign, action.When, countsText(last))
-	}
-	return err
-}
-
-func (p *play) command(ctx context.Context, verb, name string) error {
-	id, err := p.campaign(name)
-	if err != nil {
-		return err
-	}
-	v, err := campaignDo(ctx, p.cl, verb, id.String(), "")
-	if err == nil {
-		p.say("%s: %s → %s", name, verb, v.State)
-	}
-	return err
 }

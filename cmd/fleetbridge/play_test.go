@@ -16,7 +16,7 @@ import (
 // TestScenarios runs each scenario of the library against a server of its own.
 func TestScenarios(t *testing.T) {
 	names := scenario.Names()
-	if len(names) < 8 {
+	if len(names) < 17 {
 		t.Fatalf("%d scenarios found", len(names))
 	}
 	for _, name := range names {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,11 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"fleetbridge/campaign"
 	"fleetbridge/ident"
 	"fleetbridge/internal/client"
 	"fleetbridge/internal/spec"
-	"fleetbridge/simulator"
 	"fleetbridge/simulator/scenario"
 	"fleetbridge/topics"
 )
@@ -115,7 +112,7 @@ func (a *app) playScenario(ctx context.Context, cl *client.Client, op client.Con
 		prefix = short
 	}
 	a.say("▸ scenario   %s: %s", short, s.Summary)
-	p := &play{a: a, cl: cl, server: op.Server, name: prefix, script: s}
+	p := &play{a: a, cl: cl, op: op, name: prefix, script: s}
 	start := time.Now()
 	unmet, err := p.run(ctx)
 	if err != nil {
@@ -133,70 +130,6 @@ func (a *app) playScenario(ctx context.Context, cl *client.Client, op client.Con
 		return &failure{code: exitCampaign, err: fmt.Errorf("scenario %s: %w", short, errExpectation)}
 	}
 	return nil
-}
-
-// judge holds every expectation against the server's word, and the server's word against the devices'.
-func (p *play) judge(ctx context.Context, unmet string) (playResult, error) {
-	var acked int64
-	for _, g := range p.groups { // read before the server's count, which then can't be behind
-		acked += g.fleet.Stats().Acknowledged
-	}
-	r := playResult{Passed: true}
-	r.Checks = append(r.Checks, scenario.Check{Campaign: "all", What: "run", Want: "to its end", Got: cmp.Or(unmet, "to its end"), OK: unmet == ""})
-	var recorded uint64
-	for _, c := range p.script.Updates {
-		id, err := p.campaign(c.Name)
-		if err != nil {
-			return r, err
-		}
-		v, err := campaignDo(ctx, p.cl, "get", id.String(), "")
-		if err != nil {
-			return r, err
-		}
-		recorded += v.Progress.Reports
-		why, err := reasonCounts(ctx, p.cl, id.String())
-		if err != nil {
-			return r, err
-		}
-		for _, e := range p.script.Expect {
-			if e.Campaign == c.Name {
-				r.Checks = append(r.Checks, e.Judge(v.Progress, why)...)
-			}
-		}
-		r.Campaigns = append(r.Campaigns, v.Progress)
-	}
-	r.Checks = append(r.Checks, scenario.Check{Campaign: "all", What: "acknowledged reports recorded",
-		Want: fmt.Sprintf("%d..", acked), Got: fmt.Sprint(recorded), OK: int64(recorded) >= acked})
-	r.Checks = append(r.Checks, p.devicesAgree(r.Campaigns)...)
-	for _, c := range r.Checks {
-		r.Passed = r.Passed && c.OK
-	}
-	return r, nil
-}
-
-// devicesAgree compares what the server says is confirmed with what the devices hold, where everything went to its end:
-// a device that was stopped half-way may hold what nobody counts.
-func (p *play) devicesAgree(campaigns []topics.Progress) []scenario.Check {
-	versions := p.script.Versions()
-	last := versions[len(versions)-1]
-	var want uint64
-	for i, c := range p.script.Updates {
-		if campaigns[i].Outcome != string(campaign.Succeeded) {
-			return nil
-		}
-		if c.Version == last {
-			want = max(want, campaigns[i].Counts[string(campaign.Confirmed)])
-		}
-	}
-	var have uint64
-	for _, g := range p.groups {
-		for _, d := range g.fleet.Ledger() {
-			if d.Installed.Digest == p.releases[last].Payload && d.Fault.Kind != simulator.Current {
-				have++
-			}
-		}
-	}
-	return []scenario.Check{{Campaign: "all", What: "devices that hold " + last, Want: fmt.Sprint(want), Got: fmt.Sprint(have), OK: want == have}}
 }
 
 func (a *app) printPlay(r playResult) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"fleetbridge/simulator"
 	"fleetbridge/topics"
 )
 
@@ -23,15 +24,26 @@ type Expect struct {
 	Total    *Range           `json:"total"`
 	Counts   map[string]Range `json:"counts"`  // by state of the devices; states that are not named may be anything
 	Reasons  map[string]Range `json:"reasons"` // "failed rolled-back": how many devices
+	Answers  map[string]Range `json:"answers"` // by what a stop meant for the device: not-started, stopped, too-late
+	// AtOnce is, by value of the permit rule's label ("" without one), how many devices were at most between the begin of
+	// their install and the boot after it, as they tell it themselves.
+	AtOnce map[string]Range `json:"at_once"`
+	// OffersOver is the least time from the first device's word on the manifest to the last one's, by their own clocks.
+	OffersOver topics.Duration `json:"offers_over"`
 }
 
 func (e Expect) check(bad complaint) {
-	if e.Outcome == "" && e.State == "" && len(e.Counts) == 0 && len(e.Reasons) == 0 {
+	if e.Outcome == "" && e.State == "" && len(e.Counts) == 0 && len(e.Reasons) == 0 && len(e.Answers) == 0 {
 		bad("outcome", "nothing is expected")
 	}
 	for state := range e.Counts {
 		if !slices.Contains(States, state) {
 			bad("counts/"+state, "no such state: one of %s", strings.Join(States, ", "))
+		}
+	}
+	for a := range e.Answers {
+		if !slices.Contains(Answers, a) {
+			bad("answers/"+a, "no such answer: one of %s", strings.Join(Answers, ", "))
 		}
 	}
 	for r := range e.Reasons {
@@ -45,6 +57,9 @@ func (e Expect) check(bad complaint) {
 var States = []string{"pending", "offered", "received", "downloading", "downloaded", "installing", "rebooting", "retrying",
 	"confirmed", "skipped", "failed", "rejected", "silent", "withdrawn", "deregistered", "reverted"}
 
+// Answers are the words for what a stop meant for a device.
+var Answers = []string{"not-started", "stopped", "too-late"}
+
 // Check is one expectation held against what happened.
 type Check struct {
 	Campaign string `json:"campaign"`
@@ -54,9 +69,18 @@ type Check struct {
 	OK       bool   `json:"ok"`
 }
 
-// Judge holds an expectation against a campaign's last progress, and its devices' reasons ("failed rolled-back") with
-// how many have each.
-func (e Expect) Judge(p topics.Progress, reasons map[string]int) []Check {
+// Outcome is what became of a campaign: the server's word, and the devices'.
+type Outcome struct {
+	Progress topics.Progress
+	Reasons  map[string]int // devices by state and reason: "failed rolled-back"
+	Answers  map[string]int // devices by what a stop meant for them
+	AtOnce   map[string]int // see Expect
+	Offers   time.Duration  // from the first to the last
+}
+
+// Judge holds an expectation against what became of its campaign.
+func (e Expect) Judge(o Outcome) []Check {
+	p, reasons := o.Progress, o.Reasons
 	var out []Check
 	add := func(what, want, got string, ok bool) { out = append(out, Check{e.Campaign, what, want, got, ok}) }
 	state := e.State
@@ -79,6 +103,15 @@ func (e Expect) Judge(p topics.Progress, reasons map[string]int) []Check {
 	}
 	for _, r := range slices.Sorted(maps.Keys(e.Reasons)) {
 		count(r, e.Reasons[r], uint64(reasons[r]))
+	}
+	for _, a := range slices.Sorted(maps.Keys(e.Answers)) {
+		count("answer "+a, e.Answers[a], uint64(o.Answers[a]))
+	}
+	for _, v := range slices.Sorted(maps.Keys(e.AtOnce)) {
+		count(strings.TrimSpace("most installing at once, as devices tell: "+v), e.AtOnce[v], uint64(o.AtOnce[v]))
+	}
+	if e.OffersOver > 0 {
+		add("offers spread over", fmt.Sprint(time.Duration(e.OffersOver), " or more"), o.Offers.Round(10*time.Millisecond).String(), o.Offers >= time.Duration(e.OffersOver))
 	}
 	var sum uint64
 	for _, n := range p.Counts {
@@ -156,6 +189,7 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 const maxPayload = 64 << 20
 
 // Timing is the group's, as the simulator takes it; zero members are its defaults.
-func (g Group) Timing() (install, reboot time.Duration, slowRate int) {
-	return time.Duration(g.Install), time.Duration(g.Reboot), int(g.SlowRate)
+func (g Group) Timing() simulator.Timing {
+	return simulator.Timing{Install: time.Duration(g.Install), Reboot: time.Duration(g.Reboot), SlowRate: int(g.SlowRate),
+		ChunkTimeout: time.Duration(g.ChunkTimeout)}
 }

@@ -39,11 +39,16 @@ type Group struct {
 	Devices int               `json:"devices"`
 	Faults  string            `json:"faults"` // as simulator.ParseMix reads it
 	Labels  map[string]string `json:"labels"` // that they say of themselves
+	// OperatorLabels are set by the operator before anything starts; permits count by them.
+	OperatorLabels map[string]string `json:"operator_labels"`
+	Permits        bool              `json:"permits"` // they ask before they install
 	// Off leaves them without power at the beginning; they are registered by the operator instead of by their hello.
 	Off      bool            `json:"off"`
 	Install  topics.Duration `json:"install"`   // how long installing takes
 	Reboot   topics.Duration `json:"reboot"`    // how long a boot takes
 	SlowRate Size            `json:"slow_rate"` // bytes per second of a device with the fault slow
+	// ChunkTimeout is after how long without a chunk a fetch is sent again; it doubles four times, and the ninth gives up.
+	ChunkTimeout topics.Duration `json:"chunk_timeout"`
 }
 
 // Campaign is one campaign, and the release that it rolls out.
@@ -58,14 +63,29 @@ type Campaign struct {
 	Hold bool `json:"hold"`
 	// OpenFor gives it a maintenance window that closes so long after it was created, and opens again a day later.
 	OpenFor topics.Duration `json:"open_for"`
+	// Reopens opens it again with the first full minute that is at least two seconds after it closed.
+	Reopens bool `json:"reopens"`
 }
 
-// Window is the maintenance window of c, created at now; false if it has none. Windows begin with a minute and last one at least, so it
-// has been open for a while.
-func (c Campaign) Window(now time.Time) (topics.Window, bool) {
+// reopenAfter is how long a window that reopens is shut at least.
+const reopenAfter = 2 * time.Second
+
+// Windows are the maintenance windows of c, created at now. Windows begin with a minute and last one at least, so the
+// first has been open for a while.
+func (c Campaign) Windows(now time.Time) []topics.Window {
+	if c.OpenFor <= 0 {
+		return nil
+	}
+	at := func(t time.Time, d time.Duration) topics.Window {
+		return topics.Window{Cron: fmt.Sprintf("%d %d * * *", t.Minute(), t.Hour()), Duration: topics.Duration(d)}
+	}
 	begin := now.UTC().Truncate(time.Minute).Add(-time.Minute)
-	open := now.Sub(begin) + time.Duration(c.OpenFor)
-	return topics.Window{Cron: fmt.Sprintf("%d %d * * *", begin.Minute(), begin.Hour()), Duration: topics.Duration(open)}, c.OpenFor > 0
+	closes := now.UTC().Add(time.Duration(c.OpenFor))
+	out := []topics.Window{at(begin, closes.Sub(begin))}
+	if c.Reopens {
+		out = append(out, at(closes.Add(reopenAfter+time.Minute-1).Truncate(time.Minute), time.Hour))
+	}
+	return out
 }
 
 // Action is done at a moment. Actions are done one after the other: the next waits for its moment when this is done.
@@ -76,11 +96,15 @@ type Action struct {
 	When     string `json:"when"` // as `campaign wait --for`: confirmed:3, downloading:50%, active, wave:2
 	// After is a pause before Do, after When.
 	After topics.Duration `json:"after"`
+	// AsAnother has another operator than the one who made everything give the command.
+	AsAnother bool `json:"as_another"`
+	// Refused is the problem with which the server must refuse the command.
+	Refused string `json:"refused"`
 }
 
 // Commands are what Do can be on a campaign; Powers what it can be on a group.
 var (
-	Commands = []string{"start", "stop", "pause", "resume", "next"}
+	Commands = []string{"start", "stop", "pause", "resume", "next", "approve", "reject"}
 	Powers   = []string{"on", "off"}
 )
 
@@ -201,6 +225,9 @@ func (s Scenario) checkGroups(bad complaint) {
 			bad(at+"/name", "a name of its own is wanted")
 		}
 		seen[g.Name] = true
+		if len(g.OperatorLabels) > topics.MaxLabels {
+			bad(at+"/operator_labels", "at most %d", topics.MaxLabels)
+		}
 		if g.Devices < 1 {
 			bad(at+"/devices", "at least 1 is wanted")
 		}
@@ -221,6 +248,9 @@ func (s Scenario) checkCampaigns(bad complaint) {
 			bad(at+"/name", "a name of its own is wanted")
 		}
 		seen[c.Name] = true
+		if c.Reopens && c.OpenFor <= 0 {
+			bad(at+"/reopens", "what never closes can't")
+		}
 		if c.Version == "" {
 			bad(at+"/version", "the release that it rolls out is wanted")
 		}
@@ -239,6 +269,9 @@ func (s Scenario) checkAction(bad complaint, a Action) {
 		}
 	case a.Do != DoWait:
 		bad("do", "one of %s, %s or %s is wanted", strings.Join(Commands, ", "), strings.Join(Powers, ", "), DoWait)
+	}
+	if (a.Refused != "" || a.AsAnother) && !slices.Contains(Commands, a.Do) {
+		bad("do", "a command is wanted, to be refused or given by another operator")
 	}
 	if a.Campaign != "" && !s.hasCampaign(a.Campaign) {
 		bad("campaign", "no such campaign")

@@ -12,13 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleetbridge/internal/spec"
+	"fleetbridge/simulator"
 	"fleetbridge/simulator/scenario"
 	"fleetbridge/topics"
 )
 
 func TestLibrary(t *testing.T) {
 	names := scenario.Names()
-	if len(names) < 8 {
+	if len(names) < 17 {
 		t.Fatalf("%d scenarios found", len(names))
 	}
 	for _, name := range names {
@@ -73,6 +74,9 @@ func TestParse(t *testing.T) {
 		"power of no group":    {action(`do = "off"`), "group: no such group"},
 		"command on nothing":   {action(`do = "stop"`), "campaign: whose?"},
 		"an unknown action":    {action(`do = "dance"`), "f:12:6: one of start"},
+		"refused power":        {action("do = \"off\"\ngroup = \"g\"\nrefused = \"not-allowed\""), "f:12:6: a command is wanted"},
+		"an unknown answer":    {least + "answers = { maybe = 3 }", "f:11:21: no such answer"},
+		"reopens":              {strings.Replace(least, `version = "2"`, "version = \"2\"\nreopens = true", 1), "f:8:11: what never closes"},
 		"a moment of nobody":   {action("do = \"wait\"\nwhen = \"active\""), "f:13:8: a moment of which campaign?"},
 		"a moment of somebody": {action("do = \"wait\"\ncampaign = \"d\""), "f:13:12: no such campaign"},
 	} {
@@ -121,33 +125,61 @@ func TestRange(t *testing.T) {
 func TestJudge(t *testing.T) {
 	total := scenario.Range{Low: 10, High: 10}
 	e := scenario.Expect{Campaign: "c", Outcome: "autostopped", Reason: "wave 1", Total: &total,
-		Counts: map[string]scenario.Range{"failed": {Low: 2, High: 3}}, Reasons: map[string]scenario.Range{"failed no-space": {Low: 2, High: 2}}}
+		Counts: map[string]scenario.Range{"failed": {Low: 2, High: 3}}, Reasons: map[string]scenario.Range{"failed no-space": {Low: 2, High: 2}},
+		Answers: map[string]scenario.Range{"stopped": {Low: 4, High: 4}}, AtOnce: map[string]scenario.Range{"north": {Low: 1, High: 2}}, OffersOver: topics.Duration(3 * time.Second)}
 	p := topics.Progress{State: "stopped", Outcome: "autostopped", Reason: "wave 1: bad", Total: 10, Counts: map[string]uint64{"failed": 2, "withdrawn": 8}}
-	for _, c := range e.Judge(p, map[string]int{"failed no-space": 2}) {
+	for _, c := range e.Judge(scenario.Outcome{Progress: p, Reasons: map[string]int{"failed no-space": 2}, Answers: map[string]int{"stopped": 4},
+		AtOnce: map[string]int{"north": 2}, Offers: 3 * time.Second}) {
 		if !c.OK {
 			t.Errorf("%+v", c)
 		}
 	}
 	p = topics.Progress{State: "active", Reason: "x", Total: 11, Counts: map[string]uint64{"failed": 4}}
 	var wrong []string
-	for _, c := range e.Judge(p, nil) {
+	for _, c := range e.Judge(scenario.Outcome{Progress: p, AtOnce: map[string]int{"north": 3}, Offers: 3*time.Second - 1}) {
 		if !c.OK {
 			wrong = append(wrong, c.What)
 		}
 	}
-	if diff := cmp.Diff([]string{"state", "outcome", "reason", "devices", "failed", "failed no-space", "counts add up"}, wrong); diff != "" {
+	if diff := cmp.Diff([]string{"state", "outcome", "reason", "devices", "failed", "failed no-space", "answer stopped",
+		"most installing at once, as devices tell: north", "offers spread over", "counts add up"}, wrong); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestWindow(t *testing.T) {
 	now := time.Date(2026, 11, 24, 23, 59, 58, 0, time.FixedZone("x", 3600))
-	w, ok := scenario.Campaign{OpenFor: topics.Duration(4 * time.Second)}.Window(now)
-	if !ok || w.Cron != "58 22 * * *" || time.Duration(w.Duration) != 122*time.Second {
-		t.Errorf("%+v, %v", w, ok)
+	c := scenario.Campaign{OpenFor: topics.Duration(4 * time.Second)}
+	want := []topics.Window{{Cron: "58 22 * * *", Duration: topics.Duration(122 * time.Second)}}
+	if diff := cmp.Diff(want, c.Windows(now)); diff != "" {
+		t.Error(diff)
 	}
-	if _, ok := (scenario.Campaign{}).Window(now); ok {
+	c.Reopens = true // closes at 23:00:02, shut until 23:00:04 at least
+	want = append(want, topics.Window{Cron: "1 23 * * *", Duration: topics.Duration(time.Hour)})
+	if diff := cmp.Diff(want, c.Windows(now)); diff != "" {
+		t.Error(diff)
+	}
+	if len((scenario.Campaign{}).Windows(now)) != 0 {
 		t.Error("a window of nothing")
+	}
+}
+
+func TestAtOnce(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	span := func(from, to int) simulator.Span { return simulator.Span{From: at(from), To: at(to)} }
+	for name, tt := range map[string]struct {
+		spans []simulator.Span
+		want  int
+	}{
+		"none":      {nil, 0},
+		"in turn":   {[]simulator.Span{span(3, 4), span(1, 3), span(4, 9)}, 1},
+		"nested":    {[]simulator.Span{span(1, 9), span(2, 3), span(4, 5)}, 2},
+		"all":       {[]simulator.Span{span(1, 9), span(2, 8), span(3, 7), span(10, 11)}, 3},
+		"never end": {[]simulator.Span{{From: at(1)}, {From: at(2)}, span(5, 6)}, 3},
+	} {
+		if have := scenario.AtOnce(tt.spans); have != tt.want {
+			t.Errorf("%s: %d, want %d", name, have, tt.want)
+		}
 	}
 }
 
