@@ -32,7 +32,7 @@ var example = regexp.MustCompile("(?s)```json (\\w+)\n(.*?)\n```\n```hex (\\w+)\
 // The example bytes of the device's page are what the codecs write, and say the same in CBOR and in JSON.
 func TestDocumentedBytes(t *testing.T) {
 	examples := example.FindAllStringSubmatch(readDocs(t), -1)
-	if len(examples) < 5 {
+	if len(examples) < 7 {
 		t.Fatalf("%d examples found", len(examples))
 	}
 	for _, e := range examples {
@@ -53,6 +53,9 @@ func TestDocumentedBytes(t *testing.T) {
 		case "fetch":
 			inJSON, _, errs[0] = topics.DecodeFetch([]byte(e[2]))
 			inCBOR, _, errs[1] = topics.DecodeFetch(cbor)
+		case "permit":
+			inJSON, _, errs[0] = topics.DecodePermit([]byte(e[2]))
+			inCBOR, _, errs[1] = topics.DecodePermit(cbor)
 		case "receipt":
 			inJSON, _, errs[0] = topics.DecodeReceipt([]byte(e[2]))
 			inCBOR, _, errs[1] = topics.DecodeReceipt(cbor)

@@ -55,12 +55,30 @@ func TestReadmeByHand(t *testing.T) {
 	if len(lines) < 20 {
 		t.Fatalf("%d commands in the README's section: the extraction is wrong", len(lines))
 	}
+	dir, out := runLines(t, lines)
+	last := ""
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "dev-1 ") {
+			last = line
+		}
+	}
+	if f := strings.Fields(last); len(f) < 3 || f[2] != "confirmed" {
+		t.Errorf("the last word on the device is %q, want confirmed\n%s", last, out)
+	}
+	if err := sameFile(filepath.Join(dir, "got.bin"), builtBinary(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// runLines runs commands of a page in a shell, in a folder of their own, and returns what they said.
+func runLines(t *testing.T, lines []string) (dir, said string) {
+	t.Helper()
 	addr, err := freeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := strings.Cut(addr, ":")
-	dir := t.TempDir()
+	dir = t.TempDir()
 	script := "set -euo pipefail\ntrap 'kill %1; wait' EXIT\n" + strings.Join(lines, "\n") + "\n"
 	cmd := exec.Command("bash", "-c", script)
 	cmd.Dir = dir
@@ -72,18 +90,7 @@ func TestReadmeByHand(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	last := ""
-	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(line, "dev-1 ") {
-			last = line
-		}
-	}
-	if f := strings.Fields(last); len(f) < 3 || f[2] != "confirmed" {
-		t.Errorf("the last word on the device is %q, want confirmed\n%s", last, out)
-	}
-	if err := sameFile(filepath.Join(dir, "got.bin"), builtBinary(t)); err != nil {
-		t.Error(err)
-	}
+	return dir, string(out)
 }
 
 func sameFile(a, b string) error {
