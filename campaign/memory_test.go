@@ -211,9 +211,8 @@ func (m *memory) WorksOf(_ ident.Tenant, ids []ident.Device) ([]campaign.Work, e
 }
 
 func (m *memory) Narrow(_ ident.Tenant, n campaign.Narrow, after ident.Device, limit int) (ids []ident.Device, next ident.Device, err error) {
-	looked := page(m.devices, after, limit)
-	for _, id := range looked {
-		d := m.devices[id]
+	match := map[ident.Device]campaign.Device{}
+	for id, d := range m.devices {
 		in := d.Vendor == n.Vendor && d.Class == n.Class || n.Vendor == uuid.Nil && n.Class == uuid.Nil
 		for k, v := range n.Labels {
 			have, ok := d.Labels[k]
@@ -223,11 +222,11 @@ func (m *memory) Narrow(_ ident.Tenant, n campaign.Narrow, after ident.Device, l
 			in = in && slices.Contains(d.Groups, g)
 		}
 		if in {
-			ids = append(ids, id)
+			match[id] = d
 		}
 	}
-	if len(looked) == limit {
-		next = looked[limit-1]
+	if ids = page(match, after, limit); len(ids) == limit {
+		next = ids[limit-1]
 	}
 	return ids, next, m.fail
 }
@@ -352,8 +351,9 @@ type world struct {
 	woken map[ident.Campaign]bool // campaigns that results named
 	// mirror, if there is one, does each committed step elsewhere too.
 	mirror func(step func(campaign.Tx) (campaign.Result, error), res campaign.Result)
-	lose   func() loss // what a crash takes from the next step; nil: nothing ever
-	lost   loss        // what it took from the last one
+	watch  func(before, after *memory) // sees each committed step, if there is one
+	lose   func() loss                 // what a crash takes from the next step; nil: nothing ever
+	lost   loss                        // what it took from the last one
 }
 
 // loss is what a crash takes.
@@ -370,8 +370,18 @@ func newWorld(t fataler) *world {
 		check: func(campaign.Reader, firmware.Manifest) error { return nil }}
 }
 
-// update runs step twice on the same records, as a store may, and keeps the second run.
+// update is attempt for a step that must not fail.
 func (w *world) update(step func(campaign.Tx) (campaign.Result, error)) campaign.Result {
+	w.t.Helper()
+	res, err := w.attempt(step)
+	if err != nil {
+		w.t.Fatalf("step: %v", err)
+	}
+	return res
+}
+
+// attempt runs step twice on the same records, as a store may, and keeps the second run.
+func (w *world) attempt(step func(campaign.Tx) (campaign.Result, error)) (campaign.Result, error) {
 	w.t.Helper()
 	first, err1 := step(w.m.clone())
 	tx := w.m.clone()
@@ -380,16 +390,20 @@ func (w *world) update(step func(campaign.Tx) (campaign.Result, error)) campaign
 		w.t.Fatalf("a second run gives something else: %v, %v\n%s", err1, err, diff)
 	}
 	if err != nil {
-		w.t.Fatalf("step: %v", err)
+		return campaign.Result{}, err
 	}
 	if w.lost = nothing; w.lose != nil {
 		w.lost = w.lose()
 	}
 	if w.lost != commit {
+		before := w.m
 		w.m = tx
+		if w.watch != nil {
+			w.watch(before, tx)
+		}
 	}
 	if w.lost != nothing {
-		return campaign.Result{}
+		return campaign.Result{}, nil
 	}
 	if w.mirror != nil {
 		w.mirror(step, res)
@@ -404,7 +418,7 @@ func (w *world) update(step func(campaign.Tx) (campaign.Result, error)) campaign
 		delete(w.topic, c.Device)
 	}
 	w.moves = append(w.moves, res.Transitions...)
-	return res
+	return res, nil
 }
 
 // equate compares identifiers, whose text is unexported, with ==.

@@ -63,7 +63,7 @@ func (m *model) copyTo(store campaign.Store) {
 			errs = append(errs, tx.PutManifest(acme, man))
 		}
 		for _, d := range m.m.devices {
-			if _, err := tx.Device(acme, d.ID); errors.Is(err, campaign.ErrNotFound) || d.HelloSeq == 0 {
+			if _, err := tx.Device(acme, d.ID); errors.Is(err, campaign.ErrNotFound) {
 				errs = append(errs, tx.PutDevice(acme, d))
 			}
 		}
