@@ -8,14 +8,18 @@ import (
 	"fleetbridge/ident"
 )
 
-// watchGrant is about a permit that is new: where it may be given, and how many may be under way then.
-func (m *model) watchGrant(c campaign.Campaign, after *memory, a campaign.Assignment) {
+// watchGrant is about a permit that is new: where it may be given, how many may be under way then, and
+// whose turn it is.
+func (m *model) watchGrant(c campaign.Campaign, after *memory, before, a campaign.Assignment) {
 	m.reached("permit", true)
 	if c.Phase != campaign.Active || !mayTouch(c.Policy, m.now) || !m.now.Before(c.End()) || !c.Policy.Permit.Required {
 		m.rt.Fatalf("%s may install at %v, its campaign is %s: %+v", a.Device, m.now, c.Phase, c.Policy)
 	}
 	if a.State != campaign.Downloaded || a.Permit.Until.After(m.now.Add(c.Policy.Permit.TTL)) {
 		m.rt.Fatalf("%s is %s and may install until %v, now is %v", a.Device, a.State, a.Permit.Until, m.now)
+	}
+	if !mayTouch(c.Policy, a.Permit.Until.Add(-1)) {
+		m.rt.Fatalf("%s may install until %v, its window is shut before", a.Device, a.Permit.Until)
 	}
 	using := 0
 	for k, o := range after.assignments {
@@ -27,6 +31,17 @@ func (m *model) watchGrant(c campaign.Campaign, after *memory, a campaign.Assign
 		m.rt.Fatalf("%d devices of %q may install in %s, at most %d", using, a.Permit.Value, c.ID, most)
 	}
 	m.reached("permit up to the budget", using == c.Policy.Permit.Max)
+	asked := m.now
+	if before.Permit.State == campaign.PermitWaiting {
+		asked = before.Permit.Asked
+		m.reached("permit after a wait", true)
+	}
+	for k, o := range after.assignments {
+		waits := k.c == c.ID && o.Permit.State == campaign.PermitWaiting && !o.Permit.Asked.IsZero() && o.Permit.Asked.Before(asked)
+		if waits && o.Permit.Value == a.Permit.Value && after.devices[k.d].Labels["site"] == a.Permit.Value {
+			m.rt.Fatalf("%s may install in %s, and %s asked before it", a.Device, c.ID, k.d)
+		}
+	}
 }
 
 // inspectPermits: a permit is for one install of one live assignment.

@@ -14,7 +14,7 @@ var mustReach = []string{
 	"approval", "approval by somebody who may not", "approval of another plan", "rejection", "approved campaign", "planned campaign",
 	"plan that changed",
 	"wave after soaking", "wave after a release", "offer in a window", "offer at a rate", "retry", "poisoned device",
-	"permit", "permit up to the budget", "wait for a permit", "permit that lapsed",
+	"permit", "permit up to the budget", "wait for a permit", "permit after a wait", "permit that lapsed",
 	"hand-over", "hand-over by priority", "late member",
 	"reservation", "use of updates", "release of updates", "quota refusal", "one campaign too many",
 	"clock set back", "clock far ahead",

@@ -32,7 +32,7 @@ func (m *model) watch(before, after *memory) {
 			m.watchOffer(c, before, after, a)
 		}
 		if a.Permit.State == campaign.PermitGranted && a.Permit.Until != was.Permit.Until {
-			m.watchGrant(c, after, a)
+			m.watchGrant(c, after, was, a)
 		}
 		m.reached("wait for a permit", a.Permit.State == campaign.PermitWaiting)
 		m.reached("permit that lapsed", a.Permit.State == campaign.PermitLapsed)

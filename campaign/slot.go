@@ -59,6 +59,9 @@ func (k *desk) move(h *hands, a Assignment, e Event, deadlines map[State]time.Du
 		return a, fmt.Errorf("write assignment of %s: %w", a.Device, err)
 	}
 	if !moved {
+		if next.Due().Before(a.Due()) {
+			k.touched(a.Campaign) // the clock was set back: its engine would look too late
+		}
 		return next, nil
 	}
 	if a.Waiting && !next.Waiting {
