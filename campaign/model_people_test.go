@@ -185,11 +185,11 @@ func (m *model) someRelease() {
 // someQuota changes what the tenant may have.
 func (m *model) someQuota() {
 	most := rapid.SampledFrom([]int{0, 0, 3, 4}).Draw(m.rt, "campaigns")
-	change := campaign.QuotaChange{Grant: rapid.SampledFrom([]int64{0, -3, 5, 12, 40}).Draw(m.rt, "grant"), Campaigns: &most,
+	change := campaign.QuotaChange{Grant: rapid.SampledFrom([]int64{0, -3, 1, 5, 6, 12}).Draw(m.rt, "grant"), Campaigns: &most,
 		Unlimited: rapid.IntRange(0, 5).Draw(m.rt, "unlimited") == 0}
 	m.update(func(tx campaign.Tx) (campaign.Result, error) {
-		_, err := campaign.SetQuota(tx, m.now, acme, change, "admin")
-		return campaign.Result{}, err
+		_, res, err := campaign.SetQuota(tx, m.now, acme, change, "admin")
+		return res, err
 	})
 }
 

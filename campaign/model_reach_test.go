@@ -15,7 +15,7 @@ var mustReach = []string{
 	"plan that changed",
 	"wave after soaking", "wave after a release", "offer in a window", "offer at a rate", "retry", "poisoned device",
 	"permit", "permit up to the budget", "wait for a permit", "permit after a wait", "permit that lapsed",
-	"hand-over", "hand-over by priority", "late member",
+	"hand-over", "hand-over by priority", "late member", "late member without an update", "late member whose update came",
 	"reservation", "use of updates", "release of updates", "quota refusal", "one campaign too many",
 	"clock set back", "clock far ahead",
 }

@@ -29,6 +29,7 @@ type model struct {
 	last      map[key]campaign.Assignment
 	failures  map[failing]int
 	reach     map[string]int
+	docile    bool // devices mostly do what they were asked for
 	stays     bool // no device leaves the registry
 }
 
@@ -58,6 +59,10 @@ func TestModel(t *testing.T) {
 	history := func(rt *rapid.T) {
 		m := newModel(rt)
 		m.reach = reach
+		m.docile = rapid.Bool().Draw(rt, "docile")
+		if rapid.Bool().Draw(rt, "counted") {
+			m.surely(m.someQuota)
+		}
 		for range rapid.IntRange(1, 4).Draw(rt, "campaigns") {
 			m.someCampaign()
 		}
@@ -83,11 +88,11 @@ func TestModel(t *testing.T) {
 }
 
 func newModel(rt *rapid.T) *model {
-	m := &model{world: newWorld(rt), rt: rt, devices: names(5), parts: map[ident.Campaign]*part{}, timers: map[ident.Campaign]time.Time{},
+	m := &model{world: newWorld(rt), rt: rt, devices: names(7), parts: map[ident.Campaign]*part{}, timers: map[ident.Campaign]time.Time{},
 		sent: map[string][]campaign.Report{}, last: map[key]campaign.Assignment{}, failures: map[failing]int{}, reach: map[string]int{}}
 	m.slice = rapid.IntRange(1, 4).Draw(rt, "slice")
 	m.manifests = []firmware.Manifest{m.manifest("v2"), m.manifest("v3"), m.second("config")}
-	m.register(m.devices...)
+	m.register(m.devices[:5]...) // the others may come later
 	m.site("north", m.devices[:2]...)
 	m.site("south", m.devices[2])
 	m.world.watch = m.watch
@@ -123,13 +128,17 @@ func (m *model) one(phases ...campaign.Phase) (campaign.Campaign, bool) {
 }
 
 // actions are what happens, as often as it is listed.
-var actions = []string{"report", "report", "report", "report", "report", "finish", "obey", "obey", "obey", "obey", "again", "hello", "hello", "hello", "time", "time", "time",
+var actions = []string{"report", "report", "report", "report", "report", "finish", "obey", "obey", "obey", "again", "hello", "hello", "hello", "time", "time", "time",
 	"clock", "start", "start", "start", "approval", "approval", "stop", "pause", "next", "registry", "label", "quota", "forgive", "tidy"}
 
 func (m *model) act() {
 	rt := m.rt
 	d := rapid.SampledFrom(m.devices).Draw(rt, "device")
-	switch rapid.SampledFrom(actions).Draw(rt, "action") {
+	action := rapid.SampledFrom(actions).Draw(rt, "action")
+	if m.docile && rapid.Bool().Draw(rt, "obeys") {
+		action = "obey"
+	}
+	switch action {
 	case "report":
 		m.someReport(m.atWork(d))
 	case "finish":
@@ -251,7 +260,7 @@ func (m *model) obey(d string) {
 		a := m.m.assignments[key{l.Campaign, device(d)}]
 		word, forbidden := next[a.State], m.campaign(l.Campaign).Policy.Permit.Required && a.Permit.State != campaign.PermitGranted
 		switch {
-		case rapid.IntRange(0, 4).Draw(m.rt, "fails") == 0:
+		case rapid.IntRange(0, 8).Draw(m.rt, "fails") == 0:
 			m.report(d, m.m.manifests[l.Manifest], "failed", func(r *campaign.Report) { r.Reason = m.someReason() })
 		case a.State == campaign.Downloading || a.State == campaign.Downloaded && forbidden:
 			m.report(d, m.m.manifests[l.Manifest], "downloaded", asking)

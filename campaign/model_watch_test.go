@@ -34,6 +34,8 @@ func (m *model) watch(before, after *memory) {
 		if a.Permit.State == campaign.PermitGranted && a.Permit.Until != was.Permit.Until {
 			m.watchGrant(c, after, was, a)
 		}
+		m.reached("late member without an update", a.Unpaid)
+		m.reached("late member whose update came", was.Unpaid && !a.Unpaid && a.State == campaign.Pending)
 		m.reached("wait for a permit", a.Permit.State == campaign.PermitWaiting)
 		m.reached("permit that lapsed", a.Permit.State == campaign.PermitLapsed)
 	}
@@ -83,7 +85,7 @@ func edges() map[[2]campaign.State]bool {
 type numbers struct {
 	all   map[campaign.State]int
 	waves []map[campaign.State]int
-	idle  int // pending, and not because another campaign has the device, in the open wave
+	idle  int // pending in the open wave, and waits neither for another campaign nor for the quota
 }
 
 func (m *memory) numbers(c campaign.Campaign) numbers {
@@ -97,7 +99,7 @@ func (m *memory) numbers(c campaign.Campaign) numbers {
 		}
 		n.all[a.State]++
 		n.waves[a.Wave][a.State]++
-		if a.Wave == c.Open && a.State == campaign.Pending && !a.Waiting {
+		if a.Wave == c.Open && a.State == campaign.Pending && !a.Waiting && !a.Unpaid {
 			n.idle++
 		}
 	}
@@ -151,7 +153,7 @@ func (n numbers) gate(p campaign.Policy, w int) bool {
 	return float64(n.waves[w][campaign.Confirmed]) >= p.SuccessPercent/100*float64(sum(n.waves[w], campaign.States...)-n.waves[w][campaign.Skipped])
 }
 
-// done says whether wave w, the open one, waits for nobody but devices that another campaign has.
+// done says whether wave w, the open one, waits for nobody but devices that can't be offered.
 func (n numbers) done(w int) bool {
 	return n.idle == 0 && sum(n.waves[w], live...)+n.waves[w][campaign.Retrying] == 0
 }
@@ -273,6 +275,9 @@ func (m *model) watchOffer(c campaign.Campaign, before, after *memory, a campaig
 	if most, n := c.Policy.InFlight, sum(after.numbers(c).all, live...); most > 0 && n > most {
 		m.rt.Fatalf("%d devices in flight in %s, at most %d", n, c.ID, most)
 	}
+	if a.Unpaid {
+		m.rt.Fatalf("%s was offered by %s, and no update is reserved for it", a.Device, c.ID)
+	}
 	if n := m.failures[failing{a.Device, a.Image}]; n >= c.Policy.Poison {
 		m.rt.Fatalf("%s was offered by %s what had failed there %d times", a.Device, c.ID, n)
 	}
@@ -369,7 +374,7 @@ func (m *model) could(c campaign.Campaign, before, after *memory, k key, compone
 		return i.Component == component && (i.Digest == c.Image || i.Sequence > c.Sequence)
 	})
 	room := c.Policy.InFlight == 0 || max(sum(n.all, live...), sum(after.numbers(c).all, live...)) < c.Policy.InFlight
-	return a.Waiting && a.Component == component && is.State == campaign.Pending && c.Phase == campaign.Active && a.Wave <= c.Open && m.now.Before(c.End()) &&
+	return a.Waiting && !a.Unpaid && a.Component == component && is.State == campaign.Pending && c.Phase == campaign.Active && a.Wave <= c.Open && m.now.Before(c.End()) &&
 		mayTouch(c.Policy, m.now) && c.Policy.Rate == (campaign.Rate{}) && n.passed(c.Policy) == "" && room &&
 		!held && d.Vendor == c.Vendor && d.Class == c.Class && m.failures[failing{k.d, c.Image}] < c.Policy.Poison
 }
