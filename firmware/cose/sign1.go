@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +41,11 @@ func Sign1(payload []byte, key PrivateKey, alg Alg, kid []byte, rand io.Reader) 
 	if alg.Kind() == "" || alg.Kind() != key.Public().Kind() {
 		return nil, fmt.Errorf("sign with %s and a %q key: %w", alg, key.Public().Kind(), ErrUnknownAlg)
 	}
+	return seal(payload, alg, kid, rand, signer{key, alg})
+}
+
+// seal makes the message that by signs.
+func seal(payload []byte, alg Alg, kid []byte, rand io.Reader, by gocose.Signer) ([]byte, error) {
 	if len(kid) > MaxKID {
 		return nil, fmt.Errorf("sign: key identifier of %d bytes, at most %d: %w", len(kid), MaxKID, ErrMalformed)
 	}
@@ -51,7 +55,7 @@ func Sign1(payload []byte, key PrivateKey, alg Alg, kid []byte, rand io.Reader) 
 		m.Headers.Protected[gocose.HeaderLabelKeyID] = kid
 	}
 	m.Payload = payload
-	if err := m.Sign(rand, nil, signer{key, alg}); err != nil {
+	if err := m.Sign(rand, nil, by); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	m.Payload = nil // nil encodes as null, which is what makes it detached; an empty slice would be an attached payload
@@ -166,14 +170,7 @@ func (s signer) Sign(rand io.Reader, content []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sig struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(der, &sig); err != nil {
-		return nil, err
-	}
-	raw := make([]byte, signatureSize) // RFC 9053 section 2.1: r and s, each as long as the order
-	sig.R.FillBytes(raw[:scalarSize])
-	sig.S.FillBytes(raw[scalarSize:])
-	return raw, nil
+	return rawSignature(der)
 }
 
 type verifier struct {
