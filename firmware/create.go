@@ -16,7 +16,8 @@ func Create(s Spec) ([]byte, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("create manifest: %w", err)
 	}
-	b, err := suit.Build(s.Sequence, s.plan(), s.Integrated, suit.Text{Description: s.Description, Version: s.Version})
+	b, err := suit.Build(s.Sequence, s.plan(), s.Integrated, suit.Text{Description: s.Description, Version: s.Version,
+		VendorDomain: s.VendorDomain, ModelInfo: s.ModelInfo})
 	if err != nil {
 		return nil, fmt.Errorf("create manifest: %w", classify(err))
 	}

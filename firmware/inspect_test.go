@@ -82,7 +82,7 @@ func TestInspectSaysWhy(t *testing.T) {
 	if len(got) != 3 || got[1] != nil || !errors.Is(got[0], cose.ErrSignature) || !errors.Is(got[2], cose.ErrSignature) {
 		t.Fatalf("verdicts %v", got)
 	}
-	if !strings.Contains(got[0].Error(), "ES256 needs a P-256 key, this one is Ed25519") || !strings.Contains(got[2].Error(), "another key made it") {
+	if !strings.Contains(got[0].Error(), "ES256 wants a key of kind P-256, this one is Ed25519") || !strings.Contains(got[2].Error(), "another key made it") {
 		t.Errorf("verdicts %v", got)
 	}
 }

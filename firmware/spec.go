@@ -14,6 +14,7 @@ import (
 const (
 	MaxVersion     = 64   // bytes
 	MaxDescription = 1024 // bytes
+	maxName        = 255  // bytes of a vendor's domain or a model
 	MaxDeltas      = 15
 	MaxIntegrated  = suit.MaxIntegrated // bytes
 )
@@ -39,6 +40,9 @@ type Spec struct {
 	Integrated  []byte     // at most MaxIntegrated bytes; instead of any URI
 	Version     string     // for people, optional
 	Description string     // for people, optional
+	// For people, optional: the names that Vendor and Class were made of. They prove nothing; a reader can tell that they fit.
+	VendorDomain string
+	ModelInfo    string
 }
 
 // Delta is a payload that makes the image out of an installed one.
@@ -98,6 +102,8 @@ func (s Spec) check() error {
 	case len(s.Version) > MaxVersion || len(s.Description) > MaxDescription:
 		return fmt.Errorf("version of %d bytes and description of %d, at most %d and %d: %w", len(s.Version),
 			len(s.Description), MaxVersion, MaxDescription, ErrTooLarge)
+	case len(s.VendorDomain) > maxName || len(s.ModelInfo) > maxName:
+		return fmt.Errorf("vendor's domain of %d bytes and model of %d, at most %d: %w", len(s.VendorDomain), len(s.ModelInfo), maxName, ErrTooLarge)
 	case len(s.Deltas) > 0 && (s.Encrypted != nil || s.Integrated != nil):
 		return fmt.Errorf("deltas of an image that is encrypted or integrated: %w", ErrUnsupported)
 	case len(s.Deltas) > MaxDeltas:

@@ -28,6 +28,7 @@ type manifestSpec struct {
 	Size        int64    `json:"size"`    // bytes
 	URI         string   `json:"uri"`
 	Algs        []string `json:"algs"`
+	shapeSpec
 }
 
 func (m *manifestSpec) flags(f *pflag.FlagSet) {
@@ -38,6 +39,7 @@ func (m *manifestSpec) flags(f *pflag.FlagSet) {
 	f.StringVar(&m.Digest, "digest", "", "sha256 of a payload that is not here, with --size")
 	f.Int64Var(&m.Size, "size", 0, "its size in bytes")
 	f.StringVar(&m.URI, "uri", "", "where the payload is: payload/<sha256>, the server's own and the default, or an https URL")
+	m.shapeSpec.flags(f)
 	f.StringSliceVar(&m.Algs, "alg", nil, "signatures that it is to get: ES256, ESP256, EdDSA or Ed25519; said to the signer, not part of the manifest")
 }
 
@@ -49,12 +51,27 @@ func (m *manifestSpec) override(flags manifestSpec, set *pflag.FlagSet) {
 		"version": func() { m.Version = flags.Version }, "description": func() { m.Description = flags.Description },
 		"digest": func() { m.Payload, m.Digest = "", flags.Digest }, "size": func() { m.Payload, m.Size = "", flags.Size },
 		"uri": func() { m.URI = flags.URI }, "alg": func() { m.Algs = flags.Algs },
+		"delta-from": func() { m.Deltas = flags.Deltas }, "encryption-info": func() { m.EncryptionInfo = flags.EncryptionInfo },
+		"ciphertext": func() { m.Ciphertext = flags.Ciphertext }, "integrated": func() { m.Integrated = flags.Integrated },
 	}
 	set.Visit(func(f *pflag.Flag) {
 		if take, ok := fields[f.Name]; ok {
 			take()
 		}
 	})
+}
+
+// below makes names of files relative to a folder.
+func (m *manifestSpec) below(dir string) {
+	names := []*string{&m.Payload, &m.EncryptionInfo, &m.Ciphertext}
+	for i := range m.Deltas {
+		names = append(names, &m.Deltas[i].From, &m.Deltas[i].Payload)
+	}
+	for _, name := range names {
+		if *name != "" && !filepath.IsAbs(*name) {
+			*name = filepath.Join(dir, *name)
+		}
+	}
 }
 
 func manifestCreate(a *app) *cobra.Command {
@@ -76,8 +93,8 @@ func manifestCreate(a *app) *cobra.Command {
 			if file, err = readSpec(from, a.stdin, &m); err != nil {
 				return err
 			}
-			if m.Payload != "" && !filepath.IsAbs(m.Payload) && from != "-" {
-				m.Payload = filepath.Join(filepath.Dir(from), m.Payload)
+			if from != "-" {
+				m.below(filepath.Dir(from))
 			}
 			m.override(flags, c.Flags())
 		}
@@ -144,6 +161,12 @@ func (m *author) spec(now time.Time) (firmware.Spec, error) {
 	if s.Vendor, s.Class, err = m.identifiers(); err != nil {
 		return s, err
 	}
+	if _, err := uuid.Parse(m.Vendor); err != nil {
+		s.VendorDomain = m.Vendor
+	}
+	if _, err := uuid.Parse(m.Class); err != nil {
+		s.ModelInfo = m.Class
+	}
 	if s.Component, err = parseComponent(m.Component); err != nil {
 		return s, m.complain("component", "%w", err)
 	}
@@ -164,11 +187,14 @@ func (m *author) spec(now time.Time) (firmware.Spec, error) {
 		if err := firmware.CheckURI(s.URI); err != nil {
 			return s, m.complain("uri", "%w", err)
 		}
-		if d, ok := firmware.PayloadOf(s.URI); ok && d != s.Image {
+		if d, ok := firmware.PayloadOf(s.URI); ok && d != s.Image && m.EncryptionInfo == "" {
 			return s, m.complain("uri", "it names another payload than the one that is described, which has %s", s.Image)
 		}
 	}
-	return s, m.texts()
+	if err := m.texts(); err != nil {
+		return s, err
+	}
+	return s, m.shape(&s)
 }
 
 // identifiers are the vendor's and the class's.

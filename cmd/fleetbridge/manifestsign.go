@@ -164,7 +164,7 @@ func (a *app) blocks(ctx context.Context, s signFlags, algs []cose.Alg) ([]block
 		}
 		use := algsOf(public, algs)
 		if len(use) == 0 {
-			return nil, usagef("%s is a %s key, and none of the algorithms %v is for it", file, public.Kind(), algs)
+			return nil, usagef("%s is a key of kind %s, and none of the algorithms %v is for it", file, public.Kind(), algs)
 		}
 		for _, alg := range use {
 			sign := func(envelope []byte) ([]byte, error) {
@@ -183,7 +183,7 @@ func (a *app) blocks(ctx context.Context, s signFlags, algs []cose.Alg) ([]block
 	}
 	for _, alg := range algs {
 		if !slices.ContainsFunc(out, func(b block) bool { return b.alg == alg }) {
-			return nil, usagef("no key was given that signs with %s: it needs a %s key", alg, alg.Kind())
+			return nil, usagef("no key was given that signs with %s: it wants a key of kind %s", alg, alg.Kind())
 		}
 	}
 	return out, nil

@@ -56,29 +56,30 @@ func (a *app) runSigner(ctx context.Context, program string, tbs []byte) ([]byte
 	}
 	ctx, cancel := context.WithTimeout(ctx, signerTimeout)
 	defer cancel()
-	out := &bounded{limit: maxSignature}
+	out := &bounded{limit: maxSignature, stop: cancel}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(tbs), out, a.stderr
 	cmd.WaitDelay = time.Second
 	err = cmd.Run()
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, &failure{code: exitTimeout, err: fmt.Errorf("the signer has not answered within %v: nothing is written", signerTimeout)}
 	case out.full:
 		return nil, &failure{code: exitVerify, err: fmt.Errorf("the signer wrote more than %d bytes: that is no signature", maxSignature),
 			hint: "its standard output must be the raw signature, nothing else"}
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, &failure{code: exitTimeout, err: fmt.Errorf("the signer has not answered within %v: nothing is written", signerTimeout)}
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return nil, usagef("--signer: %w", err)
 	case err != nil:
 		return nil, fmt.Errorf("the signer failed, nothing is written: %w", err)
 	}
-	return out.Bytes(), nil
+	return out.buf.Bytes(), nil
 }
 
-// bounded keeps no more than limit bytes.
+// bounded keeps no more than limit bytes, and stops the program that writes more: nobody would read on.
 type bounded struct {
-	bytes.Buffer
+	buf   bytes.Buffer // a field: its ReadFrom must not become ours
 	limit int
+	stop  context.CancelFunc
 	full  bool
 }
 
@@ -86,9 +87,10 @@ type bounded struct {
 var errFull = errors.New("too much output")
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.limit {
+	if b.buf.Len()+len(p) > b.limit {
 		b.full = true
+		b.stop()
 		return 0, errFull
 	}
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }

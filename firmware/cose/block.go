@@ -71,7 +71,7 @@ func (b Block) Verify(payload []byte, key PublicKey) error {
 	case b.Alg.Kind() == "":
 		return why("%s is not an algorithm of ours", b.Alg)
 	case b.Alg.Kind() != key.Kind():
-		return why("%s needs a %s key, this one is %s", b.Alg, b.Alg.Kind(), key.Kind())
+		return why("%s wants a key of kind %s, this one is %s", b.Alg, b.Alg.Kind(), key.Kind())
 	case len(b.message.Signature) != signatureSize:
 		return why("it has %d bytes, want %d", len(b.message.Signature), signatureSize)
 	case b.message.Headers.Protected[gocose.HeaderLabelCritical] != nil:

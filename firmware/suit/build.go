@@ -3,6 +3,7 @@ package suit
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 
 	"github.com/fxamacker/cbor/v2"
@@ -22,8 +23,10 @@ const language = "en"
 
 // Text is what a manifest says to people.
 type Text struct {
-	Description string // of the update
-	Version     string // of the component
+	Description  string // of the update
+	Version      string // of the component
+	VendorDomain string // that the vendor identifier is the UUIDv5 of
+	ModelInfo    string // that the class identifier is the UUIDv5 of, in the vendor's namespace
 }
 
 // Build writes the unsigned envelope of a manifest that says p; integrated holds the payload that p takes from the
@@ -82,9 +85,11 @@ func (t Text) members(w *writer, c ComponentID) map[string]cbor.RawMessage {
 		n++
 		notes = append(append(notes, textUpdateDescription), w.encode(t.Description)...)
 	}
-	if t.Version != "" {
+	component := map[uint64]string{textVendorDomain: t.VendorDomain, textModelInfo: t.ModelInfo, textComponentVersion: t.Version}
+	maps.DeleteFunc(component, func(_ uint64, s string) bool { return s == "" })
+	if len(component) > 0 {
 		n++
-		notes = append(append(notes, w.encode(c)...), w.encode(map[uint64]string{textComponentVersion: t.Version})...)
+		notes = append(append(notes, w.encode(c)...), w.encode(component)...)
 	}
 	return map[string]cbor.RawMessage{language: append([]byte{majorMap<<5 | n}, notes...)}
 }

@@ -182,5 +182,7 @@ var (
 
 const (
 	textUpdateDescription = 2
+	textVendorDomain      = 3
+	textModelInfo         = 4
 	textComponentVersion  = 6
 )
