@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"fleetbridge/firmware/cose"
+	"fleetbridge/firmware/encrypt"
 	"fleetbridge/firmware/suit"
 	"fleetbridge/ident"
 )
@@ -14,7 +15,7 @@ import (
 func Create(s Spec) ([]byte, error) {
 	s = s.withDefaults()
 	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("create manifest: %w", err)
+		return nil, fmt.Errorf("create manifest: %w", classify(err))
 	}
 	b, err := suit.Build(s.Sequence, s.plan(), s.Integrated, suit.Text{Description: s.Description, Version: s.Version,
 		VendorDomain: s.VendorDomain, ModelInfo: s.ModelInfo})
@@ -54,9 +55,9 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	case errors.Is(err, suit.ErrSevered):
 		return fmt.Errorf("%w: %w", ErrSevered, err)
-	case errors.Is(err, suit.ErrUnsupported):
+	case errors.Is(err, suit.ErrUnsupported), errors.Is(err, encrypt.ErrUnsupported):
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
-	case errors.Is(err, suit.ErrMalformed), errors.Is(err, cose.ErrMalformed):
+	case errors.Is(err, suit.ErrMalformed), errors.Is(err, cose.ErrMalformed), errors.Is(err, encrypt.ErrMalformed):
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return err

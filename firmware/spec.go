@@ -56,7 +56,7 @@ type Delta struct {
 
 // Encrypted is the ciphertext of an image.
 type Encrypted struct {
-	Info    []byte // COSE_Encrypt with its recipients and without the ciphertext
+	Info    []byte // encryption-info, as package encrypt writes it
 	Payload ident.Digest
 	Size    int64  // of the payload, bytes
 	URI     string // default: PayloadURI of Payload
@@ -118,10 +118,10 @@ func (s Spec) check() error {
 		}
 	}
 	if s.Encrypted != nil {
-		if len(s.Encrypted.Info) == 0 {
-			return fmt.Errorf("encryption info is required: %w", ErrUnsupported)
-		}
 		if err := checkContent("ciphertext", s.Encrypted.Payload, s.Encrypted.Size); err != nil {
+			return err
+		}
+		if err := checkEncryption(s.Encrypted.Info, s.Encrypted.Size, s.Size); err != nil {
 			return err
 		}
 	}
@@ -190,15 +190,4 @@ func (s Spec) whole() suit.Try {
 
 func content(d ident.Digest, size int64) suit.Content {
 	return suit.Content{Digest: d, Size: uint64(size)}
-}
-
-// checkFetchURI also wants that a reference of ours names the very bytes that the fetch is about.
-func checkFetchURI(uri string, payload ident.Digest) error {
-	if err := CheckURI(uri); err != nil {
-		return err
-	}
-	if d, ok := PayloadOf(uri); ok && d != payload {
-		return fmt.Errorf("URI names payload %s, the manifest fetches %s: %w", d, payload, ErrDigestMismatch)
-	}
-	return nil
 }

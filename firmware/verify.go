@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -87,47 +86,7 @@ func checkManifest(m Manifest, plan suit.Plan, at time.Time) error {
 		return fmt.Errorf("sequence number %d lies more than %s ahead of %s: %w", m.Sequence, MaxAhead,
 			at.UTC().Format(time.RFC3339), ErrAhead)
 	}
-	for _, c := range contents(plan) {
-		if c.Size == 0 || c.Size > math.MaxInt64 {
-			return fmt.Errorf("image or payload of size %d: %w", c.Size, ErrUnsupported)
-		}
-	}
-	for _, f := range m.Fetches {
-		if err := checkFetchURI(f.URI, f.Digest); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// contents is all that p names by digest and size.
-func contents(p suit.Plan) []suit.Content {
-	list := []suit.Content{p.Image}
-	for _, t := range p.Tries {
-		list = append(list, t.Payload)
-		if t.Delta() {
-			list = append(list, t.Precursor)
-		}
-	}
-	return list
-}
-
-func fetchesOf(p suit.Plan) []Fetch {
-	var list []Fetch
-	for _, t := range p.Tries {
-		if t.Integrated() {
-			continue
-		}
-		f := Fetch{Role: RoleImage, Digest: t.Payload.Digest, Size: int64(t.Payload.Size), URI: t.URI, Precursor: t.Precursor.Digest}
-		switch {
-		case t.Delta():
-			f.Role = RoleDelta
-		case t.Encryption != nil:
-			f.Role = RoleCiphertext
-		}
-		list = append(list, f)
-	}
-	return list
+	return checkPlan(plan)
 }
 
 // passed is why a block counts for nothing, and the class of the error if no other block counts.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/big"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"fleetbridge/firmware"
 	"fleetbridge/firmware/cose"
+	"fleetbridge/firmware/encrypt"
 	"fleetbridge/firmware/suit"
 	"fleetbridge/ident"
 )
@@ -334,15 +336,27 @@ func deltasOf(from ident.Digest) []firmware.Delta {
 	return []firmware.Delta{{From: from, FromSize: 3, Payload: ident.SumDigest([]byte("delta")), Size: 5}}
 }
 
-func ciphertext() *firmware.Encrypted {
-	return &firmware.Encrypted{Info: []byte{0xd8, 0x60}, Payload: ident.SumDigest([]byte("ciphertext")), Size: 10}
+// ciphertext is that of the image "payload", with its bytes.
+func ciphertext(t testing.TB) (*firmware.Encrypted, []byte) {
+	t.Helper()
+	to, err := encrypt.SharedKey(nil, make([]byte, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	info, err := encrypt.Encrypt(&out, strings.NewReader("payload"), encrypt.A128GCM, []encrypt.Recipient{to}, rand.NewChaCha8([32]byte{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &firmware.Encrypted{Info: info, Payload: ident.SumDigest(out.Bytes()), Size: int64(out.Len())}, out.Bytes()
 }
 
 // TestFetches: what a device may fetch, by what the author says.
 func TestFetches(t *testing.T) {
 	a := newAuthor(t, "author-1", cose.ESP256)
 	whole := firmware.Fetch{Role: firmware.RoleImage, Digest: spec().Image, Size: 7, URI: firmware.PayloadURI(spec().Image)}
-	delta, secret := deltasOf(old)[0], ciphertext()
+	delta := deltasOf(old)[0]
+	secret, secretBytes := ciphertext(t)
 	for name, c := range map[string]struct {
 		spec func(*firmware.Spec)
 		want []firmware.Fetch
@@ -351,10 +365,10 @@ func TestFetches(t *testing.T) {
 		"by https": {func(s *firmware.Spec) { s.URI = "https://fw.example/f" }, []firmware.Fetch{{Role: firmware.RoleImage, Digest: whole.Digest, Size: 7, URI: "https://fw.example/f"}}},
 		"delta": {func(s *firmware.Spec) { s.Deltas = deltasOf(old) }, []firmware.Fetch{
 			{Role: firmware.RoleDelta, Digest: delta.Payload, Size: 5, URI: firmware.PayloadURI(delta.Payload), Precursor: old}, whole}},
-		"encrypted": {func(s *firmware.Spec) { s.Encrypted = ciphertext() }, []firmware.Fetch{
-			{Role: firmware.RoleCiphertext, Digest: secret.Payload, Size: 10, URI: firmware.PayloadURI(secret.Payload)}}},
+		"encrypted": {func(s *firmware.Spec) { s.Encrypted = secret }, []firmware.Fetch{
+			{Role: firmware.RoleCiphertext, Digest: secret.Payload, Size: 23, URI: firmware.PayloadURI(secret.Payload)}}},
 		"integrated":               {func(s *firmware.Spec) { s.Integrated = []byte("payload") }, nil},
-		"integrated and encrypted": {func(s *firmware.Spec) { s.Integrated, s.Encrypted = []byte("ciphertext"), ciphertext() }, nil},
+		"integrated and encrypted": {func(s *firmware.Spec) { s.Integrated, s.Encrypted = secretBytes, secret }, nil},
 	} {
 		s := spec()
 		c.spec(&s)
@@ -366,6 +380,8 @@ func TestFetches(t *testing.T) {
 }
 
 func TestCreateRefuses(t *testing.T) {
+	good, _ := ciphertext(t)
+	var secret firmware.Encrypted
 	for name, c := range map[string]struct {
 		spoil func(*firmware.Spec)
 		want  error
@@ -388,14 +404,16 @@ func TestCreateRefuses(t *testing.T) {
 		"delta by http":     {func(s *firmware.Spec) { s.Deltas = deltasOf(old); s.Deltas[0].URI = "http://fw.example/d" }, firmware.ErrUnsupported},
 		"16 deltas":         {func(s *firmware.Spec) { s.Deltas = slices.Repeat(deltasOf(old), 16) }, firmware.ErrTooLarge},
 		"staging is image":  {func(s *firmware.Spec) { s.Deltas, s.Staging = deltasOf(old), [][]byte{{0}} }, firmware.ErrMalformed},
-		"encrypted deltas":  {func(s *firmware.Spec) { s.Deltas, s.Encrypted = deltasOf(old), ciphertext() }, firmware.ErrUnsupported},
-		"no recipient":      {func(s *firmware.Spec) { s.Encrypted = ciphertext(); s.Encrypted.Info = nil }, firmware.ErrUnsupported},
-		"no ciphertext":     {func(s *firmware.Spec) { s.Encrypted = ciphertext(); s.Encrypted.Size = 0 }, firmware.ErrUnsupported},
+		"encrypted deltas":  {func(s *firmware.Spec) { s.Deltas, s.Encrypted = deltasOf(old), &secret }, firmware.ErrUnsupported},
+		"no recipient":      {func(s *firmware.Spec) { s.Encrypted = &secret; secret.Info = nil }, firmware.ErrMalformed},
+		"no ciphertext":     {func(s *firmware.Spec) { s.Encrypted = &secret; secret.Size = 0 }, firmware.ErrUnsupported},
+		"long ciphertext":   {func(s *firmware.Spec) { s.Encrypted = &secret; secret.Size++ }, firmware.ErrUnsupported},
 		"integrated deltas": {func(s *firmware.Spec) { s.Deltas, s.Integrated = deltasOf(old), []byte("payload") }, firmware.ErrUnsupported},
 		"integrated, else":  {func(s *firmware.Spec) { s.Integrated = []byte("PAYLOAD") }, firmware.ErrDigestMismatch},
 		"integrated, large": {func(s *firmware.Spec) { s.Integrated = make([]byte, firmware.MaxIntegrated+1) }, firmware.ErrTooLarge},
 	} {
 		s := spec()
+		secret = *good
 		c.spoil(&s)
 		if b, err := firmware.Create(s); !errors.Is(err, c.want) || b != nil {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
