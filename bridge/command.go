@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"fleetbridge/campaign"
@@ -145,7 +144,7 @@ func (b *Bridge) runCommand(ctx context.Context, c *call, a topics.Address, in l
 		return nil, problem(topics.ProblemRetainedCommand, "a command must not be retained: publish it without the retain flag")
 	case !known || run == nil:
 		return nil, problem(topics.ProblemUnknownCommand, "there is no command %s/%s", a.Noun, a.Verb)
-	case !slices.Contains(spec.Roles, c.by.Role):
+	case !spec.Allows(c.by.Role):
 		return nil, problem(topics.ProblemNotAllowed, "role %s may not use %s/%s", c.by.Role, a.Noun, a.Verb)
 	case len(c.key) > maxKey:
 		return nil, problem(topics.ProblemInvalidRequest, "idempotency-key has %d bytes, at most %d", len(c.key), maxKey)

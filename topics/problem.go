@@ -77,6 +77,9 @@ const (
 	ProblemFetchNotAssigned    = "fetch-not-assigned"
 	ProblemFetchOutOfRange     = "fetch-out-of-range"
 	ProblemChunkTooLarge       = "chunk-too-large"
+	ProblemUnauthenticated     = "unauthenticated"
+	ProblemLengthRequired      = "length-required"
+	ProblemTooManyTransfers    = "too-many-transfers"
 )
 
 // ProblemSpec is one row of the problem table.
@@ -138,6 +141,9 @@ var Problems = []ProblemSpec{
 	{ProblemFetchInvalid, 422, "The fetch is out of its bounds", "Correct the members that errors points at."},
 	{ProblemFetchNotAssigned, 404, "The payload belongs to no live assignment of this device", "Fetch only the payload of the manifest on the device's topic."},
 	{ProblemFetchOutOfRange, 416, "The fetch asks for chunks beyond the payload's end", "Chunks count from 0; the last may be short."},
+	{ProblemUnauthenticated, 401, "HTTP: no such user or wrong token", "Send Basic authentication with the user tenant/name and its token."},
+	{ProblemLengthRequired, 411, "HTTP: an upload must say its length", "Send Content-Length, not chunked encoding."},
+	{ProblemTooManyTransfers, 429, "HTTP: too many transfers at once", "Try again after the seconds of Retry-After."},
 	{ProblemChunkTooLarge, 413, "A chunk of that size does not fit the client's maximum packet size", "Ask for smaller chunks."},
 }
 

@@ -1,5 +1,7 @@
 package topics
 
+import "slices"
+
 // CommandSpec is one row of the command registry, which feeds dispatch, CLI, reference and AsyncAPI.
 type CommandSpec struct {
 	Noun, Verb string
@@ -82,6 +84,9 @@ func (c CommandSpec) Keyed() bool {
 	upload := c.Noun == "payload" && (c.Verb == "begin" || c.Verb == "append")
 	return c.Mutates && !upload
 }
+
+// Allows says whether a role may send the command.
+func (c CommandSpec) Allows(r Role) bool { return slices.Contains(c.Roles, r) }
 
 // LookupCommand returns the row of a command.
 func LookupCommand(noun, verb string) (CommandSpec, bool) {

@@ -22,6 +22,8 @@ import (
 	"fleetbridge/ident"
 	"fleetbridge/internal/config"
 	"fleetbridge/internal/httpapi"
+	"fleetbridge/link"
+	"fleetbridge/topics"
 )
 
 // stopGrace is how long a graceful stop may take.
@@ -35,6 +37,7 @@ type server struct {
 	bridge    *bridge.Bridge
 	mqtt      net.Listener
 	http      net.Listener // nil: none
+	directory *bridge.Directory
 	origins   []string
 	secure    bool
 	log       *slog.Logger
@@ -65,9 +68,9 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 		log.Info("fewer clients than configured fit under the limit of open files", "configured", c.MQTT.MaxClients, "clients", most)
 		c.MQTT.MaxClients = most
 	}
-	directory := bridge.NewDirectory(s.store, nil)
+	s.directory = bridge.NewDirectory(s.store, nil)
 	s.broker, err = broker.New(broker.Options{
-		Logger: log, Authenticate: directory.Authenticate, Retained: directory, MaxClients: c.MQTT.MaxClients,
+		Logger: log, Authenticate: s.directory.Authenticate, Retained: s.directory, MaxClients: c.MQTT.MaxClients,
 	})
 	if err != nil {
 		return nil, err
@@ -165,7 +168,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.accept(gctx) })
 	g.Go(func() error { return s.watchStore(gctx) })
 	if s.http != nil {
-		h := httpapi.Handler(httpapi.Options{MQTT: s.webSocket(), Checks: s.checks(gctx)})
+		h := httpapi.Handler(httpapi.Options{MQTT: s.webSocket(), Checks: s.checks(gctx), Payloads: s.bridge.Payloads(), Authenticate: s.authenticate})
 		g.Go(func() error { return httpapi.Serve(gctx, s.http, h, time.Second) })
 	}
 	err := g.Wait()
@@ -225,6 +228,14 @@ func (s *server) serving() error {
 	default:
 		return errors.New("starting")
 	}
+}
+
+// authenticate checks the credential of an HTTP request, from when the bridge has mended what a crash left.
+func (s *server) authenticate(ctx context.Context, user, token string) (topics.Principal, error) {
+	if err := s.serving(); err != nil {
+		return topics.Principal{}, fmt.Errorf("%w: %w", link.ErrUnavailable, err)
+	}
+	return s.directory.Authenticate(ctx, user, []byte(token), "")
 }
 
 // webSocket is the broker's MQTT over WebSocket, from when the bridge takes messages.

@@ -58,7 +58,7 @@ var law = map[string]rule{
 	"internal/config":    {},
 	"internal/failpoint": {},
 	"internal/spec":      {},
-	"internal/httpapi":   {},
+	"internal/httpapi":   {imports: []string{"link", "topics", "ident"}},
 	"internal/arch":      {},
 	"cmd/fleetbridge":    {imports: everything},
 }

@@ -42,7 +42,7 @@ type MQTT struct {
 	MaxClients int `toml:"max_clients"`
 }
 
-// HTTP is the listener for MQTT over WebSocket (/mqtt) and the health checks.
+// HTTP is the listener for MQTT over WebSocket (/mqtt), payloads (/payload/) and the health checks.
 type HTTP struct {
 	// Listen is host:port; port 0 takes a free one, empty opens none.
 	Listen string `toml:"listen"`

@@ -21,7 +21,7 @@ var Settings = []Setting{
 	text("data", "folder of the store and the payloads", func(c *Serve) *string { return &c.Data }),
 	text("mqtt.listen", "address of the MQTT listener", func(c *Serve) *string { return &c.MQTT.Listen }),
 	number("mqtt.max_clients", "connections held at once", func(c *Serve) *int { return &c.MQTT.MaxClients }),
-	text("http.listen", "address of the HTTP listener (WebSocket, health); empty for none", func(c *Serve) *string { return &c.HTTP.Listen }),
+	text("http.listen", "address of the HTTP listener (WebSocket, payloads, health); empty for none", func(c *Serve) *string { return &c.HTTP.Listen }),
 	text("tls.cert", "certificate chain, PEM file", func(c *Serve) *string { return &c.TLS.Cert }),
 	text("tls.key", "private key of the certificate, PEM file", func(c *Serve) *string { return &c.TLS.Key }),
 	text("log.level", "debug, info, warn or error", func(c *Serve) *string { return &c.Log.Level }),

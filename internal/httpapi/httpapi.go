@@ -1,5 +1,5 @@
-// Package httpapi is the HTTP side of the server: MQTT over WebSocket at /mqtt, and the health checks /livez and
-// /readyz. It knows nothing of campaigns or brokers: handlers and checks are given to it.
+// Package httpapi is the HTTP side of the server: MQTT over WebSocket at /mqtt, payloads at /payload/{sha256}, and the
+// health checks /livez and /readyz. It knows nothing of campaigns or brokers: handlers and checks are given to it.
 package httpapi
 
 import (
@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"fleetbridge/topics"
 )
 
 // Check says whether one part of the server is ready; an error is the reason why not.
@@ -22,6 +24,11 @@ type Check struct {
 type Options struct {
 	// MQTT takes WebSocket connections; nil answers 404.
 	MQTT http.Handler
+	// Payloads takes and gives payloads; nil answers 404.
+	Payloads Payloads
+	// Authenticate checks the credentials of a request for a payload; an error that wraps link.ErrUnavailable says that
+	// nobody can tell now.
+	Authenticate func(ctx context.Context, user, token string) (topics.Principal, error)
 	// Checks are asked, in order, on each /readyz.
 	Checks []Check
 }
@@ -39,6 +46,9 @@ func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	if o.MQTT != nil {
 		mux.Handle("GET /mqtt", o.MQTT)
+	}
+	if o.Payloads != nil {
+		newPayloads(o).routes(mux)
 	}
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, r, o.Checks) })
