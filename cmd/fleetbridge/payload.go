@@ -18,7 +18,7 @@ import (
 
 func payloadCommand(a *app) *cobra.Command {
 	return group("payload", "Payloads: the bytes that devices fetch", payloadPush(a), payloadList(a), payloadUploads(a), payloadAbort(a), payloadRemove(a),
-		payloadDelta(a))
+		payloadDelta(a), payloadEncrypt(a))
 }
 
 func payloadPush(a *app) *cobra.Command {
