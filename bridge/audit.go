@@ -23,7 +23,7 @@ func (c *call) audited(tx campaign.Tx, fn func(campaign.Tx) (any, campaign.Resul
 		return fn(tx)
 	}
 	id := campaignOf(c.req)
-	before, err := c.revision(tx, id)
+	before, err := c.subject(tx, id)
 	if err != nil {
 		return nil, campaign.Result{}, err
 	}
@@ -31,27 +31,45 @@ func (c *call) audited(tx campaign.Tx, fn func(campaign.Tx) (any, campaign.Resul
 	if err != nil {
 		return nil, campaign.Result{}, err
 	}
-	after, err := c.revision(tx, id)
+	after, err := c.subject(tx, id)
 	if err != nil {
 		return nil, campaign.Result{}, err
 	}
 	_, err = campaign.Record(tx, c.tenant, campaign.AuditEntry{
 		At: c.now, By: c.by.Name.String(), Command: c.spec.Noun + "/" + c.spec.Verb, Object: objectOf(c.spec.Noun, c.req),
-		Campaign: id, Before: before, After: after, Body: ident.SumDigest(c.body), Outcome: "done",
+		Campaign: id, Before: before.Revision, After: after.Revision, Body: ident.SumDigest(c.body), Outcome: outcomeOf(c.spec.Verb, c.req, after),
 	})
 	return reply, res, err
 }
 
-// revision is that of a campaign; 0 if there is none.
-func (c *call) revision(r campaign.Reader, id ident.Campaign) (uint64, error) {
+// subject is the campaign that a command is about; the zero value if there is none.
+func (c *call) subject(r campaign.Reader, id ident.Campaign) (campaign.Campaign, error) {
 	if id.IsZero() {
-		return 0, nil
+		return campaign.Campaign{}, nil
 	}
 	found, err := r.Campaign(c.tenant, id)
 	if err != nil && !errors.Is(err, campaign.ErrNotFound) {
-		return 0, fmt.Errorf("read campaign: %w", err)
+		return campaign.Campaign{}, fmt.Errorf("read campaign: %w", err)
 	}
-	return found.Revision, nil
+	return found, nil
+}
+
+// done is the outcome of every command that is in the log: one that failed is not.
+const done = "done"
+
+// outcomeOf is done, and then what makes the entry worth reading: the plan that was started or approved, and why the
+// sender did it.
+func outcomeOf(verb string, req any, after campaign.Campaign) string {
+	text := done
+	if (verb == "start" || verb == "approve") && !after.Plan.IsZero() {
+		text += ": plan " + after.Plan.String()
+	}
+	if v := reflect.ValueOf(req); v.Kind() == reflect.Struct {
+		if f := v.FieldByName("Reason"); f.IsValid() && f.Kind() == reflect.String && f.Len() > 0 {
+			text += ": " + f.String()
+		}
+	}
+	return text
 }
 
 // campaignOf is the member Campaign of a request.

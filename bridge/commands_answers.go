@@ -74,6 +74,7 @@ func campaignReport(ctx context.Context, c *call, req topics.CampaignReport) (an
 	var (
 		head    campaign.Campaign
 		counts  campaign.Counts
+		actions []topics.ActionView
 		records []campaign.Assignment
 	)
 	err := c.view(ctx, func(r campaign.Reader) (err error) {
@@ -83,6 +84,11 @@ func campaignReport(ctx context.Context, c *call, req topics.CampaignReport) (an
 		if counts, err = r.Counts(c.tenant, req.Campaign); err != nil {
 			return fmt.Errorf("read counts: %w", err)
 		}
+		if req.Cursor == "" {
+			if actions, err = actionsOf(r, c.tenant, head); err != nil {
+				return err
+			}
+		}
 		records, err = r.Assignments(c.tenant, req.Campaign, after, limit+1)
 		return err
 	})
@@ -90,7 +96,7 @@ func campaignReport(ctx context.Context, c *call, req topics.CampaignReport) (an
 		return nil, err
 	}
 	for n := min(limit, len(records)); ; n /= 2 {
-		page, err := reportPage(req, head, counts, records[:n], c.now)
+		page, err := reportPage(req, head, counts, actions, records[:n], c.now)
 		if err != nil {
 			return nil, err
 		}
@@ -107,11 +113,11 @@ func campaignReport(ctx context.Context, c *call, req topics.CampaignReport) (an
 	}
 }
 
-func reportPage(req topics.CampaignReport, head campaign.Campaign, n campaign.Counts, list []campaign.Assignment, now time.Time) (topics.CampaignReportPage, error) {
+func reportPage(req topics.CampaignReport, head campaign.Campaign, n campaign.Counts, actions []topics.ActionView, list []campaign.Assignment, now time.Time) (topics.CampaignReportPage, error) {
 	var page topics.CampaignReportPage
 	if req.Cursor == "" {
 		v := campaignView(head, n, now)
-		page.Campaign, page.Actions = &v, actionsOf(head)
+		page.Campaign, page.Actions = &v, actions
 	}
 	if req.Format != topics.ReportCSV {
 		for _, a := range list {
@@ -138,27 +144,6 @@ func reportPage(req topics.CampaignReport, head campaign.Campaign, n campaign.Co
 	w.Flush()
 	page.CSV = b.String()
 	return page, w.Error()
-}
-
-// actionsOf is what happened to c as a whole, in the order of time.
-func actionsOf(c campaign.Campaign) []topics.ActionView {
-	list := []topics.ActionView{{Action: "created", By: c.CreatedBy, At: c.Created}}
-	add := func(action, by, detail string, at time.Time) {
-		if !at.IsZero() {
-			list = append(list, topics.ActionView{Action: action, By: by, At: at, Detail: detail})
-		}
-	}
-	add("started", c.StartedBy, "", c.Started)
-	add("approved", c.ApprovedBy, c.Plan.String(), c.ApprovedAt)
-	add("active", "", "", c.ActiveAt)
-	why := string(c.Outcome)
-	if c.Reason != "" {
-		why += ": " + c.Reason
-	}
-	add("stopping", c.StoppedBy, why, c.StoppingAt)
-	add("stopped", "", "", c.StoppedAt)
-	add("archived", c.ArchivedBy, "", c.ArchivedAt)
-	return list
 }
 
 // reportColumns are the names of a report's rows: one row for each action on the campaign, where device is empty, and
