@@ -78,42 +78,6 @@ func deviceCursor(s string) (after ident.Device, err error) {
 	return after, nil
 }
 
-// deviceLabel changes labels and groups of the devices named, or of the next ones that pass a filter. They are found
-// before the transaction and judged again within it.
-func deviceLabel(ctx context.Context, c *call, req topics.DeviceLabel) (any, error) {
-	ids, next := req.Devices, ""
-	if req.Filter != "" {
-		q, err := campaign.NewQuery(req.Filter, nil, c.now)
-		if err != nil {
-			return nil, err
-		}
-		after, err := deviceCursor(req.Cursor)
-		if err != nil {
-			return nil, err
-		}
-		limit := req.Limit
-		if limit == 0 {
-			limit = topics.MaxLabelled
-		}
-		err = c.view(ctx, func(r campaign.Reader) error {
-			found, err := q.Find(r, c.tenant, after, limit, maxLook)
-			ids, next = nil, found.Next.String()
-			for _, p := range found.Picked {
-				ids = append(ids, p.ID)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("find devices: %w", err)
-		}
-	}
-	change := campaign.LabelChange{Set: req.Set, Unset: req.Unset, Join: req.Join, Leave: req.Leave}
-	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
-		done, res, err := campaign.Label(tx, c.now, c.tenant, ids, req.Filter, change)
-		return topics.DeviceLabelled{Matched: done.Matched, Changed: done.Changed, Next: next}, res, err
-	})
-}
-
 // defaultSample is how many devices selector/test shows where none are asked for.
 const defaultSample = 10
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"fleetbridge/campaign"
+	"fleetbridge/ident"
 	"fleetbridge/topics"
 )
 
@@ -46,10 +47,12 @@ func TestFailedStoppedRetriedAndCleared(t *testing.T) {
 	if len(v.Failures) != 1 || v.Failures[0].Count != 1 || v.Failures[0].Payload != m.Payload {
 		t.Errorf("failures %+v", v.Failures)
 	}
+	var cleared topics.DeviceCleared
+	f.ok("device", "clear", topics.DeviceClear{Device: device(d)}, &cleared)
 	v = topics.DeviceView{}
-	f.ok("device", "clear", topics.DeviceClear{Device: device(d)}, &v)
-	if len(v.Failures) != 0 {
-		t.Errorf("failures after clear: %+v", v.Failures)
+	f.ok("device", "get", topics.DeviceGet{Device: device(d)}, &v)
+	if len(v.Failures) != 0 || cleared.Matched != 1 || cleared.Cleared != 1 {
+		t.Errorf("failures after clear: %+v, %+v", v.Failures, cleared)
 	}
 	retry("c3")
 	f.update(d, m, 2)
@@ -59,4 +62,58 @@ func TestFailedStoppedRetriedAndCleared(t *testing.T) {
 	f.fails(topics.ProblemInvalidRequest, "campaign", "retry", topics.CampaignRetry{Campaign: campaignID("c3"), New: campaignID("c4")})
 	f.fails(topics.ProblemCampaignNotFound, "campaign", "retry", topics.CampaignRetry{Campaign: campaignID("nope"), New: campaignID("c4")})
 	f.fails(topics.ProblemDeviceNotFound, "device", "clear", topics.DeviceClear{Device: device("nobody")})
+}
+
+// TestClearManyDevices: by a list and by a filter in pages, each device once; what does not pass keeps its failures.
+func TestClearManyDevices(t *testing.T) {
+	f := start(t, nil)
+	m := f.published([]byte("bad firmware"))
+	ids := f.fleet(5)
+	lenient := 100.0
+	f.launch("c", m.Digest, topics.Policy{FailurePercent: &lenient})
+	for _, id := range ids {
+		f.offered(id, 0)
+		f.report(id, topics.Report{Seq: 2, Manifest: m.Digest, State: topics.WordFailed, Reason: topics.ReasonFlashError})
+	}
+	failing := func() (n int) {
+		for _, id := range ids {
+			var v topics.DeviceView
+			f.ok("device", "get", topics.DeviceGet{Device: device(id)}, &v)
+			n += len(v.Failures)
+		}
+		return n
+	}
+	if n := failing(); n != 5 {
+		t.Fatalf("%d devices with failures", n)
+	}
+	var v topics.DeviceCleared
+	f.ok("device", "clear", topics.DeviceClear{Devices: []ident.Device{device(ids[0])}, Payload: m.Digest}, &v)
+	if v.Matched != 1 || v.Cleared != 0 || failing() != 5 {
+		t.Errorf("another payload's failures were cleared: %+v", v)
+	}
+	f.ok("device", "clear", topics.DeviceClear{Devices: []ident.Device{device(ids[0]), device(ids[1])}, Payload: m.Payload}, &v)
+	if v.Matched != 2 || v.Cleared != 2 || failing() != 3 {
+		t.Errorf("by a list: %+v", v)
+	}
+	req := topics.DeviceClear{Filter: `id != "dev-004"`, Page: topics.Page{Limit: 2}}
+	var sum topics.DeviceCleared
+	for pages := 1; ; pages++ {
+		v = topics.DeviceCleared{}
+		f.ok("device", "clear", req, &v)
+		sum.Matched, sum.Cleared = sum.Matched+v.Matched, sum.Cleared+v.Cleared
+		if req.Cursor = v.Next; v.Next == "" || pages > 5 {
+			break
+		}
+	}
+	if sum.Matched != 4 || sum.Cleared != 2 || failing() != 1 {
+		t.Errorf("by a filter: %+v, %d left", sum, failing())
+	}
+	for _, bad := range []topics.DeviceClear{{}, {Filter: "id", Device: device("d")}, {Filter: `id == "a"`, Page: topics.Page{Limit: 101}},
+		{Devices: []ident.Device{device("d"), device("d")}}} {
+		f.fails(topics.ProblemInvalidRequest, "device", "clear", bad)
+	}
+	f.fails(topics.ProblemDeviceNotFound, "device", "clear", topics.DeviceClear{Devices: []ident.Device{device(ids[4]), device("nobody")}})
+	if failing() != 1 {
+		t.Error("a refused command cleared something")
+	}
 }

@@ -151,17 +151,43 @@ func (e Event) orAgain(c Campaign, h *hands, a Assignment) Event {
 	return e
 }
 
-// ClearFailures forgets that an image failed on device d, or that any did if it is zero, so that it may be offered again.
-// Nothing to forget is no error.
-func ClearFailures(tx Tx, t ident.Tenant, d ident.Device, image ident.Digest) error {
-	if _, err := tx.Device(t, d); err != nil {
-		return missing(err, "device", d)
+// Cleared says what ClearFailures did.
+type Cleared struct {
+	Matched int // devices that passed the filter
+	Cleared int // those of them that had something to forget
+}
+
+// ClearFailures forgets that an image failed on devices, or that any did if it is zero, so that it may be offered again: on
+// at most MaxLabelled of them that pass the filter (all, if it is ""), which is asked again. Nothing to forget is no error.
+// A device that is not there ends it all: a *NotFoundError.
+func ClearFailures(tx Tx, now time.Time, t ident.Tenant, ids []ident.Device, filter string, image ident.Digest) (done Cleared, err error) {
+	if len(ids) > MaxLabelled {
+		return done, &InvalidError{[]FieldError{{"/devices", fmt.Sprintf("%d devices, at most %d", len(ids), MaxLabelled)}}}
 	}
-	k := &desk{tx: tx, t: t}
-	h, err := k.hands(d)
+	f, err := CompileFilter(filter, "/filter")
 	if err != nil {
-		return err
+		return done, err
 	}
-	h.forgive(image)
-	return k.put(h)
+	k := &desk{tx: tx, t: t, now: now}
+	for _, id := range ids {
+		d, err := tx.Device(t, id)
+		if err != nil {
+			return Cleared{}, missing(err, "device", id)
+		}
+		if in, err := matches(f, d, DefaultComponent, now); err != nil || !in {
+			continue // without an answer it is not selected
+		}
+		done.Matched++
+		h, err := k.hands(id)
+		if err != nil {
+			return Cleared{}, err
+		}
+		if h.forgive(image) {
+			done.Cleared++
+		}
+		if err := k.put(h); err != nil {
+			return Cleared{}, err
+		}
+	}
+	return done, nil
 }

@@ -165,13 +165,17 @@ func TestPoisonedPayloadIsNotOffered(t *testing.T) {
 	w.run(o)
 
 	clear := func(tx campaign.Tx) (campaign.Result, error) {
-		return campaign.Result{}, campaign.ClearFailures(tx, acme, device("d"), m.Image)
+		done, err := campaign.ClearFailures(tx, w.now, acme, []ident.Device{device("d")}, "", m.Image)
+		if done != (campaign.Cleared{Matched: 1, Cleared: 1}) {
+			t.Errorf("%+v", done)
+		}
+		return campaign.Result{}, err
 	}
 	w.update(clear)
 	c = w.create("cleared", m, policy(), "d")
 	w.run(c)
 	w.want(c, "d", campaign.Offered)
-	if err := campaign.ClearFailures(w.m, acme, device("nobody"), ident.Digest{}); !errors.Is(err, campaign.ErrNotFound) {
+	if _, err := campaign.ClearFailures(w.m, w.now, acme, []ident.Device{device("nobody")}, "", ident.Digest{}); !errors.Is(err, campaign.ErrNotFound) {
 		t.Errorf("an unknown device gives %v", err)
 	}
 }

@@ -19,10 +19,22 @@ type (
 		Payload ident.Digest `json:"payload" cbor:"1,keyasint"`
 		Count   int          `json:"count" cbor:"2,keyasint"`
 		Last    time.Time    `json:"last" cbor:"3,keyasint"`
-	} // DeviceClear forgets that Payload failed on the device, or that any did, so that it may be offered there again.
+	}
+	// DeviceClear forgets that Payload failed on devices, or that any did, so that it may be offered there again: on the one
+	// named, on those listed (at most 100), or on those that pass the filter, at most Limit of them (100, the default) after
+	// Cursor.
 	DeviceClear struct {
-		Device  ident.Device `json:"device" cbor:"1,keyasint"`
-		Payload ident.Digest `json:"payload,omitzero" cbor:"2,keyasint,omitzero"`
+		Page
+		Device  ident.Device   `json:"device,omitzero" cbor:"1,keyasint,omitzero"`
+		Payload ident.Digest   `json:"payload,omitzero" cbor:"2,keyasint,omitzero"`
+		Devices []ident.Device `json:"devices,omitempty" cbor:"60,keyasint,omitempty"`
+		Filter  string         `json:"filter,omitempty" cbor:"61,keyasint,omitempty"`
+	}
+	// DeviceCleared says what came of it. Next is the cursor of the next part of a filter's devices; absent: all are done.
+	DeviceCleared struct {
+		Matched int    `json:"matched" cbor:"1,keyasint"`
+		Cleared int    `json:"cleared" cbor:"2,keyasint"` // that had failures to forget
+		Next    string `json:"next,omitempty" cbor:"3,keyasint,omitempty"`
 	}
 	// SelectionFrom selects the devices that stand in one of States in a campaign when the new one freezes its devices.
 	SelectionFrom struct {

@@ -56,7 +56,7 @@ var Commands = []CommandSpec{
 	{"device", "label", byOperator, true, "Sets and unsets labels and groups of devices, listed or found by a filter.", DeviceLabel{}, DeviceLabelled{}},
 	{"device", "get", byReader, false, "Shows one device.", DeviceGet{}, DeviceView{}},
 	{"device", "why", byReader, false, "Says why a device is not updated.", DeviceWhy{}, DeviceAnswer{}},
-	{"device", "clear", byOperator, true, "Forgets that payloads failed on a device, so that they may be offered again.", DeviceClear{}, DeviceView{}},
+	{"device", "clear", byOperator, true, "Forgets that payloads failed on devices, listed or found by a filter, so that they may be offered again.", DeviceClear{}, DeviceCleared{}},
 	{"selector", "test", byReader, false, "Says what a filter selects, and what it may have meant.", SelectorTest{}, SelectorTested{}},
 	{"campaign", "create", byOperator, true, "Creates a draft: a manifest, a selection and a policy.", CampaignCreate{}, CampaignView{}},
 	{"campaign", "update", byOperator, true, "Edits a draft; after the start, its description.", CampaignUpdate{}, CampaignView{}},

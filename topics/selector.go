@@ -9,7 +9,7 @@ import (
 // Bounds of what operators set on devices.
 const (
 	MaxGroups   = 16  // of a device
-	MaxLabelled = 100 // devices of one device/label
+	MaxLabelled = 100 // devices of one device/label, or device/clear
 )
 
 // Commands that ask the registry, and label it.

@@ -26,7 +26,18 @@ func (f *faults) retry(p Policy) {
 // Validate returns nil or FieldErrors.
 func (r DeviceClear) Validate() error {
 	var f faults
-	f.check(!r.Device.IsZero(), "/device", "required")
+	f.page(r.Page)
+	f.check(r.Limit <= MaxLabelled, "/limit", "from 1 to 100")
+	named := 0
+	for _, is := range []bool{!r.Device.IsZero(), len(r.Devices) > 0, r.Filter != ""} {
+		if is {
+			named++
+		}
+	}
+	f.check(named == 1, "/device", "device, devices or filter, one of them")
+	f.check(len(r.Devices) <= MaxLabelled, "/devices", "at most 100")
+	unique(&f, r.Devices, "/devices")
+	f.filter(r.Filter, "/filter")
 	return f.err()
 }
 

@@ -64,12 +64,9 @@ func deviceLabel(a *app) *cobra.Command {
 	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
 		req := topics.DeviceLabel{Filter: filter}
 		if filter == "" {
-			for name := range strings.SplitSeq(args[0], ",") {
-				d, err := ident.ParseDevice(name)
-				if err != nil {
-					return err
-				}
-				req.Devices = append(req.Devices, d)
+			var err error
+			if req.Devices, err = deviceArgs(args[0]); err != nil {
+				return err
 			}
 			args = args[1:]
 		}
