@@ -64,6 +64,7 @@ type Bridge struct {
 	selects   *turns // campaigns that wait for their devices to be found
 	fetches   *fetches
 	plans     *plans
+	scans     *scans
 	progress  *progress
 	slots     *slots
 	uploads   uploadLocks
@@ -95,7 +96,7 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
+	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it
@@ -112,6 +113,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		g.Go(func() error { return b.serveLink(gctx) })
 		err = g.Wait()
 		b.fetches.end()
+		b.scans.end()
 	}
 	if ctx.Err() != nil {
 		return nil

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,19 +110,39 @@ var handlers = map[[2]string]handler{
 const maxKey = 128
 
 // handleCommand runs a command and answers it. The answer is sent before Done, so a client that has its PUBACK has been
-// answered; a client that has neither asks again under the same idempotency key.
+// answered; a client that has neither asks again under the same idempotency key. A scan is acknowledged first, and answered
+// from a goroutine of its own.
 func (b *Bridge) handleCommand(ctx context.Context, a topics.Address, in link.Inbound) {
 	b.stats.commands.Add(1)
+	if !scanning[[2]string{a.Noun, a.Verb}] {
+		b.answer(ctx, a, in, nil)
+		in.Ack.Done(link.Success)
+		return
+	}
+	in.Payload, in.Props.CorrelationData = bytes.Clone(in.Payload), bytes.Clone(in.Props.CorrelationData) // the link's until Done
+	if err := b.scans.take(a.Tenant); err != nil {
+		b.answer(ctx, a, in, err)
+		in.Ack.Done(link.Success)
+		return
+	}
+	in.Ack.Done(link.Success)
+	b.scans.start(ctx, a.Tenant, func(ctx context.Context) { b.answer(ctx, a, in, nil) })
+}
+
+// answer runs a command, unless refused says why not, and sends its reply.
+func (b *Bridge) answer(ctx context.Context, a topics.Address, in link.Inbound, refused error) {
 	c := &call{b: b, by: in.Principal, tenant: in.Principal.Tenant, body: in.Payload, now: b.o.Now(),
 		format: replyFormat(in), id: topics.RequestID(in.Payload), key: in.Props.Get("idempotency-key")}
 	to, err := replyTopic(in)
 	c.maxReply = replyRoom(in, to)
 	var reply any
 	if err == nil {
+		err = refused
+	}
+	if err == nil {
 		reply, err = b.runCommand(ctx, c, a, in)
 	}
 	b.reply(ctx, c, in, to, reply, err)
-	in.Ack.Done(link.Success)
 }
 
 // replyFormat is the request's; without a body it is what the content type names, else JSON.
@@ -155,11 +176,19 @@ func (b *Bridge) runCommand(ctx context.Context, c *call, a topics.Address, in l
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(in.Props.Expiry)*time.Second)
 		defer cancel()
 	}
-	reply, err := run(ctx, c)
+	reply, err := b.inTurn(ctx, a, func() (any, error) { return run(ctx, c) })
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 		return nil, problem(topics.ProblemDeadlinePassed, "the message expiry passed before the command was done")
 	}
 	return reply, err
+}
+
+// inTurn runs fn, at once or, if it scans, when its turn has come.
+func (b *Bridge) inTurn(ctx context.Context, a topics.Address, fn func() (any, error)) (any, error) {
+	if scanning[[2]string{a.Noun, a.Verb}] {
+		return b.scans.run(ctx, fn)
+	}
+	return fn()
 }
 
 // replyTopic is where the answer goes: the Response Topic, which must be the client's own [MQTT-3.3.2-14], or else the
