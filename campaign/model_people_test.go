@@ -200,7 +200,8 @@ func (m *model) forgive(d string) {
 	}
 	m.surely(func() {
 		m.update(func(tx campaign.Tx) (campaign.Result, error) {
-			return campaign.Result{}, campaign.ClearFailures(tx, acme, device(d), ident.Digest{})
+			_, err := campaign.ClearFailures(tx, m.now, acme, []ident.Device{device(d)}, "", ident.Digest{})
+			return campaign.Result{}, err
 		})
 	})
 	for f := range m.failures {
