@@ -73,6 +73,7 @@ var sentinels = map[string]error{
 	"firmware.ErrGrant": firmware.ErrGrant, "firmware.ErrAhead": firmware.ErrAhead, "firmware.ErrURI": firmware.ErrURI,
 	"firmware.ErrUnknown": firmware.ErrUnknown, "firmware.ErrSevered": firmware.ErrSevered,
 	"firmware.ErrNoPayload": firmware.ErrNoPayload, "firmware.ErrTooLarge": firmware.ErrTooLarge, "firmware.ErrQuota": firmware.ErrQuota, "firmware.ErrNoRoom": firmware.ErrNoRoom,
+	"firmware.ErrSigned":  firmware.ErrSigned,
 	"ident.ErrInvalid":    ident.ErrInvalid,
 	"topics.ErrDenied":    topics.ErrDenied,
 	"topics.ErrTopic":     topics.ErrTopic,

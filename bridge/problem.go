@@ -47,6 +47,7 @@ var problemTable = []struct {
 	{firmware.ErrMalformed, topics.ProblemManifestMalformed},
 	{firmware.ErrUnsupported, topics.ProblemManifestUnsupported},
 	{firmware.ErrUntrusted, topics.ProblemManifestUntrusted},
+	{firmware.ErrSigned, topics.ProblemAlreadyExists},
 	{firmware.ErrDigestMismatch, topics.ProblemDigestMismatch},
 	{firmware.ErrOffset, topics.ProblemUploadOffset},
 	{firmware.ErrOverlap, topics.ProblemUploadOverlap},
