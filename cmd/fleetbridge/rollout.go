@@ -34,7 +34,7 @@ func (r *rolloutFlags) register(f *pflag.FlagSet) {
 	f.Float64Var(&r.rate.Factor, "rate-factor", 0, "multiply the rate by it each time --rate-every more are confirmed")
 	f.IntVar(&r.rate.Every, "rate-every", 0, "confirmed devices per step of --rate-factor")
 	f.Float64Var(&r.rate.Max, "rate-max", 0, "offers per minute that --rate-factor does not pass")
-	f.IntVar(&r.priority, "priority", 0, "0 to 100: of campaigns that wait for the same device the highest has it first")
+	f.IntVar(&r.priority, "priority", 0, "0 to 100: of campaigns that wait for the same busy device the highest has it next; a free device goes to the first that offers")
 	f.BoolVar(&r.continuous, "continuous", false, "devices that come to match later join; the campaign ends by stop or by its time only")
 	f.Float64Var(&r.waveFailure, "wave-failure", 0, "percent failed in one wave that stops the campaign when passed (0: none)")
 	f.Float64Var(&r.waveSilent, "wave-silent", 0, "percent silent in one wave that stops the campaign when passed (0: none)")
