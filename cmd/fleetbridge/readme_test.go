@@ -38,6 +38,8 @@ func consoleLines(text, section string) []string {
 			inBlock = false
 		case inBlock && strings.HasPrefix(line, "$ "):
 			out = append(out, line[2:])
+		case inBlock && strings.HasPrefix(line, "> ") && len(out) > 0: // goes on
+			out[len(out)-1] += "\n" + line[2:]
 		}
 	}
 	return out
@@ -93,6 +95,45 @@ func runLines(t *testing.T, lines []string) (dir, said string) {
 	return dir, string(out)
 }
 
+// TestReadmeSign runs the commands of the README's "Sign your first update", exactly those, and holds what they print
+// against the lines that the README shows of it.
+func TestReadmeSign(t *testing.T) {
+	needTools(t, "bash")
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const section = "Sign your first update"
+	lines := consoleLines(string(readme), section)
+	if len(lines) < 9 {
+		t.Fatalf("%d commands in the README's section: the extraction is wrong", len(lines))
+	}
+	cmd := exec.Command("bash", "-c", "set -euo pipefail\n"+strings.Join(lines, "\n")+"\n")
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(builtBinary(t))+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	_, shown, _ := strings.Cut(string(readme), "## "+section)
+	_, shown, _ = strings.Cut(shown, "```text\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	if strings.Count(shown, "\n") < 5 {
+		t.Fatalf("the README shows %q", shown)
+	}
+	for line := range strings.Lines(shown) {
+		line, _, _ = strings.Cut(strings.TrimRight(line, "\n"), "…")
+		if !strings.Contains(string(out), line) {
+			t.Errorf("the README shows %q, which is not in\n%s", line, out)
+		}
+	}
+	for _, want := range []string{`("th-2" of "acme.example")`, "/ SUIT_Envelope / 107({", "changed.bin is not the manifest's payload"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+}
+
 func sameFile(a, b string) error {
 	da, na, err := digestFile(a)
 	if err != nil {
@@ -110,8 +151,8 @@ func sameFile(a, b string) error {
 
 // TestConsoleLines holds the extraction to account.
 func TestConsoleLines(t *testing.T) {
-	text := "## A\n```console\n$ one\nout\n```\n## B\n```console\n$ two\n```\n```text\n$ three\n```\n$ four\n"
-	if got := consoleLines(text, "B"); len(got) != 1 || got[0] != "two" {
+	text := "## A\n```console\n$ one\nout\n```\n## B\n```console\n$ two\n> goes on\n```\n```text\n$ three\n```\n$ four\n"
+	if got := consoleLines(text, "B"); len(got) != 1 || got[0] != "two\ngoes on" {
 		t.Errorf("got %q", got)
 	}
 }
