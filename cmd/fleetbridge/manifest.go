@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,9 +22,9 @@ func manifestCommand(a *app) *cobra.Command {
 func manifestPush(a *app) *cobra.Command {
 	return &cobra.Command{Use: "push FILE", Short: "Upload a signed manifest; its payload must be there", Args: cobra.ExactArgs(1),
 		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
-			envelope, err := os.ReadFile(args[0])
+			envelope, err := readEnvelope(args[0])
 			if err != nil {
-				return fmt.Errorf("read manifest: %w", err)
+				return err
 			}
 			var v topics.ManifestView
 			if err := cl.Do(ctx, "manifest", "create", topics.ManifestCreate{Envelope: envelope}, &v); err != nil {
