@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"fleetbridge/firmware"
+	"fleetbridge/firmware/encrypt"
 	"fleetbridge/ident"
 	"fleetbridge/topics"
 )
@@ -36,6 +37,8 @@ type Model struct {
 	Component string
 	// Anchors are the author's keys that the devices trust.
 	Anchors []firmware.Anchor
+	// Keys are what the devices decrypt payloads with.
+	Keys []encrypt.Key
 	// Space is the size of the update slot in bytes; 0 means no bound. A larger payload is rejected with no-space.
 	Space int64
 }
@@ -53,6 +56,9 @@ type Config struct {
 	Model   Model
 	// Image is what the devices hold at start. A zero digest means one derived from the model.
 	Image topics.Installed
+	// Images are the bytes of images that devices hold; a delta applies only to one of them, or to what was made from one.
+	// All devices share them.
+	Images [][]byte
 	// Target is the payload that devices with the fault Current hold already; without it they hold Image.
 	Target topics.Installed
 

@@ -21,7 +21,7 @@ func (d *device) fetch(u *update) error {
 	if err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
-	body, err := topics.Encode(topics.Fetch{Token: token, Digest: u.payload, Size: u.slot.chunk, First: first, Count: count, Bitmap: bitmap}, d.format)
+	body, err := topics.Encode(topics.Fetch{Token: token, Digest: u.slot.digest, Size: u.slot.chunk, First: first, Count: count, Bitmap: bitmap}, d.format)
 	if err != nil {
 		return fmt.Errorf("fetch: %w", err)
 	}
@@ -81,7 +81,7 @@ func (d *device) chunk(token ident.Token, index uint32, data []byte) error {
 		d.leaving = endPower
 		return nil
 	}
-	switch u.slot.write(index, data, d.fleet.config.Window) {
+	switch d.write(u, index, data) {
 	case foreign:
 		return nil
 	case again:

@@ -24,6 +24,7 @@ import (
 // Fleet is a number of devices. New makes them, Run gives them power.
 type Fleet struct {
 	config  Config
+	library *library
 	count   counters
 	devices []*device
 	ready   chan struct{}
@@ -45,7 +46,11 @@ func New(c Config) (*Fleet, error) {
 	if err := c.Faults.check(); err != nil {
 		return nil, fmt.Errorf("configure fleet: %w", err)
 	}
-	f := &Fleet{config: c, ready: make(chan struct{}), dials: make(chan struct{}, maxDials)}
+	l, err := newLibrary(c.Images)
+	if err != nil {
+		return nil, fmt.Errorf("configure fleet: %w", err)
+	}
+	f := &Fleet{config: c, library: l, ready: make(chan struct{}), dials: make(chan struct{}, maxDials)}
 	for i, id := range c.Devices {
 		d, err := newDevice(f, i, id)
 		if err != nil {
@@ -92,7 +97,7 @@ func (f *Fleet) Stats() Stats {
 		Devices: len(f.devices), Connected: int(c.connected.Load()), Connects: c.connects.Load(), Ready: int(c.ready.Load()),
 		Hellos: c.hellos.Load(), Reports: c.reports.Load(), Acknowledged: c.acked.Load(), Resent: c.resent.Load(),
 		Chunks: c.chunks.Load(), ChunkBytes: c.bytes.Load(), ChunksAgain: c.again.Load(),
-		Fetches: c.fetches.Load(), FetchesAgain: c.refetches.Load(), PowerLosses: c.power.Load(), Resumed: int(c.resumed.Load()),
+		Fetches: c.fetches.Load(), FetchesAgain: c.refetches.Load(), PowerLosses: c.power.Load(), Fallbacks: c.fallbacks.Load(), Resumed: int(c.resumed.Load()),
 		PubackP50: c.puback.quantile(0.5), PubackP99: c.puback.quantile(0.99),
 		Lost:   c.lost.Load(),
 		States: make(map[topics.Word]int),

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"fleetbridge/ident"
 	"fleetbridge/simulator"
 	"fleetbridge/topics"
 )
@@ -21,6 +22,7 @@ type server struct {
 	t        *testing.T
 	manifest []byte
 	payload  []byte
+	others   map[ident.Digest][]byte // payloads by digest, before payload
 
 	ack   func(c *session, topic string, body []byte) bool // false: no PUBACK
 	chunk func(c *session, index uint32) (send bool)       // false: lost on the way
@@ -227,6 +229,10 @@ func (s *server) serve(c *session, f topics.Fetch) {
 	if s.fetch != nil && s.fetch(c, f) {
 		return
 	}
+	payload, ok := s.others[f.Digest]
+	if !ok {
+		payload = s.payload
+	}
 	for i := range f.Count {
 		if len(f.Bitmap) > 0 && f.Bitmap[i/8]>>(i%8)&1 == 0 {
 			continue
@@ -236,11 +242,11 @@ func (s *server) serve(c *session, f topics.Fetch) {
 			continue
 		}
 		start := int(index) * int(f.Size)
-		end := min(start+int(f.Size), len(s.payload))
+		end := min(start+int(f.Size), len(payload))
 		s.mu.Lock()
 		s.chunks[index]++
 		s.mu.Unlock()
-		c.publish(fmt.Sprintf("%schunk/%s/%d", c.base, f.Token, index), s.payload[start:end], false)
+		c.publish(fmt.Sprintf("%schunk/%s/%d", c.base, f.Token, index), payload[start:end], false)
 	}
 }
 

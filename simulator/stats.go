@@ -29,7 +29,8 @@ type Stats struct {
 	Fetches      int64
 	FetchesAgain int64 // fetches that a timeout made
 	PowerLosses  int64
-	Resumed      int // devices that went on with stored chunks after a lost connection or power
+	Fallbacks    int64 // tries that failed and were followed by the next one
+	Resumed      int   // devices that went on with stored chunks after a lost connection or power
 
 	// States counts devices by the word of the last report that they made; "" counts those that made none.
 	States map[topics.Word]int
@@ -40,12 +41,12 @@ type Stats struct {
 
 // counters are the fleet's totals, written by all devices.
 type counters struct {
-	awaited                                         atomic.Int64 // first hellos that are missing
-	lastError                                       atomic.Value // string
-	lost, connected, ready, resumed                 atomic.Int64
-	connects, hellos, reports, acked, resent        atomic.Int64
-	chunks, bytes, again, fetches, refetches, power atomic.Int64
-	puback                                          histogram
+	awaited                                                    atomic.Int64 // first hellos that are missing
+	lastError                                                  atomic.Value // string
+	lost, connected, ready, resumed                            atomic.Int64
+	connects, hellos, reports, acked, resent                   atomic.Int64
+	chunks, bytes, again, fetches, refetches, power, fallbacks atomic.Int64
+	puback                                                     histogram
 }
 
 // histogram counts durations in buckets that are 25 % apart, from 10 µs to about 100 s.

@@ -21,9 +21,11 @@ type update struct {
 	token    string // starts the tokens of its fetches
 	sequence uint64
 	version  string
-	payload  ident.Digest
-	slot     *slot
-	progress int // progress reports made
+	plan     suit.Plan
+	inside   []byte // the integrated payload
+	try      int    // of the plan's, the current one
+	slot     *slot  // takes the payload of the try
+	progress int    // progress reports made
 }
 
 // committed says that the update can't be stopped any more.
@@ -105,31 +107,21 @@ func (d *device) take(digest ident.Digest, envelope []byte) {
 		d.finish(u, topics.WordRejected, reasonOf(err), clip(err.Error()))
 		return
 	}
-	if reason, detail := d.judge(m); reason != "" {
+	reason, detail := d.judge(m)
+	if reason == "" {
+		reason, detail = d.plan(u, m)
+	}
+	if reason != "" {
 		d.finish(u, topics.WordRejected, reason, detail)
 		return
 	}
-	u.sequence, u.version, u.payload = m.Sequence, m.Version, m.Image
+	u.sequence, u.version = m.Sequence, m.Version
 	if m.Image == d.flash.image.Digest { // there already
 		d.flash.image.Sequence = m.Sequence
 		d.finish(u, topics.WordInstalled, "", "")
 		return
 	}
-	cell := int64(-1)
-	if d.fault.Kind == BadFlash {
-		cell = int64(d.fault.At * float64(m.Size))
-	}
-	u.slot = newSlot(m.Image, m.Size, d.fleet.config.ChunkSize, cell)
-	u.token = fmt.Sprintf("b%du%d", d.flash.boot, d.flash.seq)
-	u.stage = topics.WordDownloading
-	d.fresh = false
-	d.report(u, topics.WordDownloading, "", "")
-	if u.slot.complete() { // an empty payload
-		d.downloaded(u)
-		return
-	}
-	d.window, d.tries = 0, 0
-	d.timers[timerFetch] = time.Now() // fetch from the session's loop, after the reports
+	d.next(u, 0)
 }
 
 // reasonOf translates an error of verification into the device's word for it.
@@ -150,33 +142,10 @@ func (d *device) judge(m firmware.Manifest) (topics.Reason, string) {
 		return topics.ReasonWrongClass, ""
 	case m.Component != model.Component:
 		return topics.ReasonUnsupportedManifest, "no such component"
-	case len(m.Fetches) != 1 || m.Fetches[0].URI != firmware.PayloadURI(m.Image):
-		return topics.ReasonUnsupportedManifest, "the payload's address is not payload/<its digest>"
 	case m.Sequence < have.Sequence, m.Sequence == have.Sequence && m.Image != have.Digest:
 		return topics.ReasonVersionNotNewer, fmt.Sprintf("sequence %d, installed is %d", m.Sequence, have.Sequence)
-	case model.Space > 0 && m.Size > model.Space, m.Size/int64(d.fleet.config.ChunkSize) >= 1<<31:
-		return topics.ReasonNoSpace, fmt.Sprintf("%d bytes", m.Size)
 	}
 	return "", ""
-}
-
-// downloaded judges the whole payload and starts to install it.
-func (d *device) downloaded(u *update) {
-	d.timers[timerFetch] = time.Time{}
-	switch {
-	case u.slot.received() != u.payload:
-		d.finish(u, topics.WordFailed, topics.ReasonDigestMismatch, "the payload is not what the manifest names")
-		return
-	case u.slot.readBack() != u.payload:
-		d.finish(u, topics.WordFailed, topics.ReasonFlashError, "the flash reads back other bytes than were written")
-		return
-	}
-	if u.stage = topics.WordDownloaded; d.fleet.config.Permits {
-		d.ask(u)
-		return
-	}
-	d.report(u, topics.WordDownloaded, "", "")
-	d.install(u)
 }
 
 func (d *device) advance(u *update, stage topics.Word) {
@@ -218,7 +187,7 @@ func (d *device) resumeInstall(u *update) {
 		if d.fault.Kind == Rollback {
 			return // the new image's self-test failed: the old one boots
 		}
-		d.flash.image = topics.Installed{Component: d.flash.image.Component, Digest: u.slot.readBack(), Sequence: u.sequence, Version: u.version}
+		d.flash.image = topics.Installed{Component: d.flash.image.Component, Digest: u.plan.Image.Digest, Sequence: u.sequence, Version: u.version}
 		d.note(func(e *Entry) { e.Installed = d.flash.image })
 	}
 }
@@ -228,7 +197,7 @@ func (d *device) verifyBoot(u *update) {
 	if u.stage != topics.WordRebooting || !d.timers[timerStep].IsZero() {
 		return
 	}
-	if d.flash.image.Digest != u.payload {
+	if d.flash.image.Digest != u.plan.Image.Digest {
 		d.finish(u, topics.WordFailed, topics.ReasonRolledBack, "self-test failed, the old image runs")
 		return
 	}

@@ -144,3 +144,16 @@ func newPrivateKey(rand io.Reader) (*ecdh.PrivateKey, error) {
 	}
 	return nil, fmt.Errorf("draw an ephemeral key: none in %d attempts: %w", attempts, ErrKey)
 }
+
+// For says whether encryption-info is for one of keys. The error wraps ErrMalformed, ErrUnsupported, ErrRecipient or
+// ErrCorrupt.
+func For(info []byte, keys []Key) error {
+	i, err := Parse(info)
+	if err == nil {
+		_, err = i.contentKey(keys)
+	}
+	if err != nil {
+		return fmt.Errorf("find the content key: %w", err)
+	}
+	return nil
+}

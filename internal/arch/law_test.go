@@ -52,7 +52,7 @@ var law = map[string]rule{
 		tests:   []string{"campaign/store/badger", "campaign/store/storetest"},
 	},
 	"simulator/lean":     {imports: []string{"topics", "ident"}},
-	"simulator":          {imports: []string{"simulator/lean", "topics", "firmware", "firmware/suit", "firmware/cose", "ident"}},
+	"simulator":          {imports: []string{"simulator/lean", "topics", "firmware", "firmware/suit", "firmware/cose", "firmware/delta", "firmware/encrypt", "ident"}},
 	"simulator/scenario": {imports: []string{"simulator", "topics", "ident", "internal/spec"}},
 	"internal/client":    {imports: []string{"topics", "ident"}, tests: []string{"broker", "link"}},
 	"internal/config":    {},
