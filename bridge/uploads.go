@@ -43,7 +43,7 @@ func (c *call) beginUpload(ctx context.Context, req topics.PayloadBegin) (topics
 		return up, nil
 	}
 	if up.Offset, err = c.b.o.Catalogue.Begin(c.tenant, req.Digest, req.Size); err != nil {
-		return up, fmt.Errorf("begin upload: %w", err)
+		return up, err
 	}
 	failpoint.At("payload: begun without record", "")
 	err = c.b.commit(ctx, func(tx campaign.Tx) error {
@@ -82,10 +82,8 @@ func (c *call) appendUpload(ctx context.Context, d ident.Digest, offset int64, d
 		return up, problem(topics.ProblemUploadOverlap, "bytes %d to %d are there already: go on from %d", offset, up.Offset-1, up.Offset)
 	case errors.Is(err, firmware.ErrOffset):
 		return up, problem(topics.ProblemUploadOffset, "offset %d is beyond where the upload stands: go on from %d", offset, up.Offset)
-	case err != nil:
-		return up, fmt.Errorf("append to payload %s: %w", d, err)
 	}
-	return up, nil
+	return up, err
 }
 
 // payload reads the record of a payload or an upload; ErrNoUpload where there is none.
@@ -107,7 +105,7 @@ func (c *call) commitUpload(ctx context.Context, d ident.Digest) (any, error) {
 		return nil, fmt.Errorf("commit payload %s: %w", d, err)
 	}
 	if err := c.b.o.Catalogue.Commit(c.tenant, d); err != nil {
-		return nil, fmt.Errorf("commit payload %s: %w", d, err)
+		return nil, err
 	}
 	failpoint.At("payload: committed without record", "")
 	size, err := c.b.o.Catalogue.Size(c.tenant, d)

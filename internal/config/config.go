@@ -80,6 +80,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// MarshalText writes what UnmarshalText reads.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
 // Log says how much is logged to stderr, and how.
 type Log struct {
 	// Level is debug, info, warn or error.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -180,5 +181,17 @@ func TestContextTokenFile(t *testing.T) {
 		if _, err := config.ReadContext(write(t, "c.toml", text)); !errors.Is(err, config.ErrInvalid) {
 			t.Errorf("%q: %v, want ErrInvalid", text, err)
 		}
+	}
+}
+
+// TestDurationIsWrittenAsText: a person must be able to read what init wrote.
+func TestDurationIsWrittenAsText(t *testing.T) {
+	b, err := config.Duration(36 * time.Hour).MarshalText()
+	if err != nil || string(b) != "36h0m0s" {
+		t.Fatalf("%q, %v", b, err)
+	}
+	var d config.Duration
+	if err := d.UnmarshalText(b); err != nil || d != config.Duration(36*time.Hour) {
+		t.Errorf("read back: %v, %v", d, err)
 	}
 }
