@@ -77,6 +77,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		"RetainedIsNeverStale":   retainedIsNeverStale,
 		"ReplyGoesToOne":         replyGoesToOne,
 		"ReplyTooLarge":          replyTooLarge,
+		"ReplyAfterDone":         replyAfterDone,
 		"ReplyAfterTheEnd":       replyAfterTheEnd,
 		"Presence":               presence,
 	} {

@@ -208,6 +208,32 @@ func replyTooLarge(s *suite) {
 	in.Ack.Done(link.Success)
 }
 
+// A message is answered from another goroutine, after its Done, while the next one is in hand.
+func replyAfterDone(s *suite) {
+	s.serve()
+	s.versions(func(v5 bool) {
+		d := device("acme", "d1")
+		c := s.connect(Dial{Principal: d, V5: v5})
+		s.subscribe(c, own(d, "chunk/#"))
+		var wg sync.WaitGroup
+		for _, body := range []string{"first", "second"} {
+			if _, err := c.Publish(link.Message{Topic: own(d, "fetch"), Payload: []byte(body)}); err != nil {
+				s.Fatal(err)
+			}
+			in := s.next()
+			in.Ack.Done(link.Success)
+			wg.Go(func() {
+				if err := in.Reply.Send(s.Context(), link.Message{Topic: own(d, "chunk/t/0"), Payload: []byte(body)}); err != nil {
+					s.Errorf("reply after Done: %v", err)
+				}
+			})
+			s.wantNext(c, own(d, "chunk/t/0"), body, false)
+		}
+		wg.Wait()
+		s.close(c)
+	})
+}
+
 func replyAfterTheEnd(s *suite) {
 	s.serve()
 	d := device("acme", "d1")
