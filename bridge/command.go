@@ -304,12 +304,12 @@ func (c *call) mutate(ctx context.Context, fn func(campaign.Tx) (any, campaign.R
 		failpoint.At("command: before commit", c.spec.Noun+"/"+c.spec.Verb)
 		return box.put(tx, reply)
 	})
-	failpoint.At("command: after commit", c.spec.Noun+"/"+c.spec.Verb)
+	failpoint.At("command: after commit", c.outcome(reply))
 	if err != nil {
 		c.b.remind(ctx, c.tenant, res)
 		return nil, err
 	}
 	c.b.announce(ctx, c.tenant, res)
-	failpoint.At("command: before reply", c.spec.Noun+"/"+c.spec.Verb)
+	failpoint.At("command: before reply", c.outcome(reply))
 	return reply, nil
 }

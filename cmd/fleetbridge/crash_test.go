@@ -87,12 +87,19 @@ func (v *victim) dial() *client.Client {
 	return cl
 }
 
-func (v *victim) tryDial() (*client.Client, error) {
-	c, err := config.ReadContext(filepath.Join(v.home, "operator.toml"))
+func (v *victim) tryDial() (*client.Client, error) { return v.tryContext("operator.toml") }
+
+// tryContext dials with a context that init made.
+func (v *victim) tryContext(name string) (*client.Client, error) {
+	c, err := config.ReadContext(filepath.Join(v.home, name))
 	if err != nil {
 		return nil, err
 	}
-	cl, err := client.Dial(v.t.Context(), client.Context{Server: c.Server, User: c.User, Token: string(c.Token), Timeout: time.Minute})
+	return v.tryUser(c.Server, c.User, string(c.Token))
+}
+
+func (v *victim) tryUser(server, user, token string) (*client.Client, error) {
+	cl, err := client.Dial(v.t.Context(), client.Context{Server: server, User: user, Token: token, Timeout: time.Minute})
 	if err != nil {
 		return nil, err
 	}
