@@ -71,31 +71,19 @@ func CheckCampaign(r Reader, t ident.Tenant, id ident.Campaign) (n int, found []
 	if counts.Unpaid != scan.Unpaid || counts.Spared != scan.Spared {
 		bad.add("campaign %s: %d unpaid and %d spared counted, %d and %d are", id, counts.Unpaid, counts.Spared, scan.Unpaid, scan.Spared)
 	}
+	index, err := r.StateIndex(t, id)
+	if err != nil {
+		return n, nil, fmt.Errorf("read index by state: %w", err)
+	}
 	for _, s := range States {
-		have, err := inState(r, t, id, s)
-		if err != nil {
-			return n, nil, err
+		if have, want := index.Entries[s], listed[s]; have != want {
+			bad.add("campaign %s: %d in the index as %s, %d are", id, have, s, want)
 		}
-		if have != listed[s] {
-			bad.add("campaign %s: %d in the index as %s, %d are", id, have, s, listed[s])
+		if have, want := index.Kept[s], listed[s]; index.Kept != nil && have != want {
+			bad.add("campaign %s: %d in memory as %s, %d are", id, have, s, want)
 		}
 	}
 	return n, bad, nil
-}
-
-// inState is how many assignments the index by state lists.
-func inState(r Reader, t ident.Tenant, id ident.Campaign, s State) (n int, err error) {
-	var after Place
-	for {
-		page, err := r.InState(t, id, s, after, checkPage)
-		if err != nil {
-			return n, fmt.Errorf("list %s: %w", s, err)
-		}
-		if n += len(page); len(page) < checkPage {
-			return n, nil
-		}
-		after = page[len(page)-1].Place()
-	}
 }
 
 // CheckSlots proves for at most limit devices after the given one that whatever their manifest topics show belongs to a

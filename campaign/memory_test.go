@@ -139,6 +139,16 @@ func (m *memory) InState(_ ident.Tenant, c ident.Campaign, s campaign.State, aft
 		func(a, b campaign.Assignment) int { return byPlace(a.Place(), b.Place()) })
 }
 
+func (m *memory) StateIndex(_ ident.Tenant, c ident.Campaign) (campaign.StateIndex, error) {
+	x := campaign.StateIndex{Entries: map[campaign.State]int{}}
+	for k, a := range m.assignments {
+		if k.c == c && !a.Waiting && !a.Unpaid {
+			x.Entries[a.State]++
+		}
+	}
+	return x, m.fail
+}
+
 func (m *memory) DueBy(_ ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]campaign.Assignment, error) {
 	return m.scan(c, limit,
 		func(a campaign.Assignment) bool { return !a.Due().IsZero() && !a.Due().After(until) },

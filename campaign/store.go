@@ -85,6 +85,8 @@ type Reader interface {
 	InState(t ident.Tenant, c ident.Campaign, s State, after Place, limit int) ([]Assignment, error)
 	// Unpaid lists those that are Unpaid by (wave, order, device); InState leaves them out.
 	Unpaid(t ident.Tenant, c ident.Campaign, limit int) ([]Assignment, error)
+	// StateIndex counts what InState lists.
+	StateIndex(ident.Tenant, ident.Campaign) (StateIndex, error)
 	// DueBy lists those whose Due is not zero and not after until, the earliest first.
 	DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]Assignment, error)
 	// NextDue is the earliest Due of a campaign's assignments; zero if there is none.
@@ -146,6 +148,13 @@ type Tx interface {
 type DeviceWork struct {
 	Device ident.Device
 	Work   Work
+}
+
+// StateIndex is how many assignments of a campaign InState lists in each state, told twice, so that a check can compare:
+// by the entries of the index, one by one, and by what is kept of it in memory (nil: nothing is).
+type StateIndex struct {
+	Entries map[State]int
+	Kept    map[State]int
 }
 
 // Narrow is what the indexes of the registry know: the devices of one vendor and class that carry all Labels and are in

@@ -134,7 +134,7 @@ func (r *request) claim() bool {
 // commitBatch runs first and what is waiting behind it, commits, and answers. It returns a request that it ran, that
 // did not fit, and that is to be run again in the next batch.
 func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
-	base := s.shown.take()
+	base, _ := s.shown.take()
 	defer s.shown.give(base)
 	b := &batch{ov: newOverlay(base, m)}
 	err := errExited // stands if a function ends this goroutine: then nothing is committed
@@ -237,7 +237,7 @@ func (s *Store) commit(b *batch) error {
 		s.log.Error("commit failed", "err", err)
 		return err
 	}
-	s.shown.publish(s.db.NewTransaction(false))
+	s.shown.publish(s.db.NewTransaction(false), b.ov.shifts)
 	return nil
 }
 

@@ -87,6 +87,7 @@ func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device)
 		return t.fail(err)
 	}
 	old.Campaign, old.Device = c, d
+	t.shift(tn, c, &old, nil)
 	t.move(stateKey(tn, old), nil)
 	t.move(dueKey(tn, old), nil)
 	t.move(askingKey(tn, old), nil)

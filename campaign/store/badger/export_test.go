@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"time"
 
 	kv "github.com/dgraph-io/badger/v4"
 )
@@ -24,6 +25,30 @@ func (s *Store) OnCommit(before, after func() error) {
 
 // MeasureAlways makes every check of the free space measure it. To be called before any Update.
 func (s *Store) MeasureAlways() { s.space.every = 0 }
+
+// MakeSets makes a View that walks over an index by state for so long make a set of it.
+func (s *Store) MakeSets(slow time.Duration) { s.shown.slow = slow }
+
+// Sets is how many campaigns have one now.
+func (s *Store) Sets() int {
+	s.shown.mu.Lock()
+	defer s.shown.mu.Unlock()
+	return len(s.shown.newest.sets)
+}
+
+// SetsMade is how many were made so far.
+func (s *Store) SetsMade() int {
+	s.shown.mu.Lock()
+	defer s.shown.mu.Unlock()
+	return s.shown.made
+}
+
+// DropSets forgets them.
+func (s *Store) DropSets() {
+	s.shown.mu.Lock()
+	defer s.shown.mu.Unlock()
+	s.shown.newest.sets = nil
+}
 
 // SetVersion writes a schema version.
 func (s *Store) SetVersion(v string) error {
@@ -52,7 +77,7 @@ func (s *Store) Downgrade() error {
 		return nil
 	})
 	err = errors.Join(err, s.SetVersion("1"))
-	s.shown.publish(s.db.NewTransaction(false)) // written past the committer
+	s.shown.publish(s.db.NewTransaction(false), nil) // written past the committer
 	return err
 }
 

@@ -97,22 +97,37 @@ func (k key) place(p campaign.Place) key {
 	return k.uint64(p.Order).last(p.Device.String())
 }
 
+// parsePlace reads what place appended.
+func parsePlace(b []byte) (p campaign.Place, err error) {
+	if len(b) <= placeLen {
+		return p, errRecord
+	}
+	p.Wave, p.Order = int(binary.BigEndian.Uint16(b)), binary.BigEndian.Uint64(b[2:])
+	if p.Device, err = ident.ParseDevice(string(b[placeLen:])); err != nil {
+		return p, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return p, nil
+}
+
 // placeLen is the length of a place up to its device.
 const placeLen = 2 + 8
 
 // maxWave is the highest wave of a stored assignment.
 const maxWave = 1<<16 - 1
 
-// stateKey returns the key of a in the index by state, nil if it is not in it.
+// stateKey returns the key of a in the index by state, or in that of the unpaid; nil if it is in neither.
 func stateKey(t ident.Tenant, a campaign.Assignment) key {
 	switch {
 	case a.Unpaid:
 		return unpaidPrefix(t, a.Campaign).place(a.Place())
-	case a.Waiting:
+	case !inState(a):
 		return nil
 	}
 	return statePrefix(t, a.Campaign, a.State).place(a.Place())
 }
+
+// inState says whether a is in the index by state.
+func inState(a campaign.Assignment) bool { return !a.Unpaid && !a.Waiting }
 
 func duePrefix(t ident.Tenant, c ident.Campaign) key { return keyOf(t, kindDue).part(c.String()) }
 

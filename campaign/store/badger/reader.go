@@ -21,6 +21,8 @@ type reader struct {
 	src   source
 	ctx   context.Context // of View; nil in a Tx
 	ended bool
+	shown *published           // of View; nil in a Tx
+	sets  map[string]*stateSet // as of View's commit
 }
 
 // usable says whether r may still read.

@@ -43,7 +43,22 @@ func (r *reader) Assignments(t ident.Tenant, c ident.Campaign, after ident.Devic
 }
 
 func (r *reader) InState(t ident.Tenant, c ident.Campaign, s campaign.State, after campaign.Place, limit int) ([]campaign.Assignment, error) {
-	return r.placed(t, c, statePrefix(t, c, s), after, limit)
+	if err := r.usable(); err != nil || limit <= 0 {
+		return nil, err
+	}
+	if set := r.sets[string(setName(t, c))]; set != nil {
+		names, err := set.page(s, after, limit)
+		if err != nil {
+			return nil, fmt.Errorf("list %s of campaign %s: %w", s, c, err)
+		}
+		return r.assignments(t, c, names, 0)
+	}
+	began := time.Now()
+	list, err := r.placed(t, c, statePrefix(t, c, s), after, limit)
+	if err == nil && r.shown != nil && time.Since(began) >= r.shown.slow {
+		err = r.makeSet(t, c)
+	}
+	return list, err
 }
 
 func (r *reader) Unpaid(t ident.Tenant, c ident.Campaign, limit int) ([]campaign.Assignment, error) {

@@ -154,9 +154,9 @@ func (s *Store) View(ctx context.Context, fn func(campaign.Reader) error) error 
 	if err := s.failure(); err != nil {
 		return err
 	}
-	seen := s.shown.take()
+	seen, sets := s.shown.take()
 	defer s.shown.give(seen)
-	r := &reader{src: seen, ctx: ctx}
+	r := &reader{src: seen, ctx: ctx, sets: sets, shown: s.shown}
 	defer func() { r.ended = true }()
 	return fn(r)
 }

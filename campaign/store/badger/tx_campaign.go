@@ -81,6 +81,11 @@ func (t *tx) PutAssignment(tn ident.Tenant, a campaign.Assignment) error {
 		return err
 	}
 	old.Campaign, old.Device = a.Campaign, a.Device
+	was := &old
+	if !there {
+		was = nil
+	}
+	t.shift(tn, a.Campaign, was, &a)
 	t.move(oldKey(there, stateKey, tn, old), stateKey(tn, a))
 	t.move(oldKey(there, dueKey, tn, old), dueKey(tn, a))
 	t.move(oldKey(there, askingKey, tn, old), askingKey(tn, a))

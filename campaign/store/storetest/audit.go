@@ -66,7 +66,21 @@ func AuditCampaign(r campaign.Reader, t ident.Tenant, c ident.Campaign) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{differ("counts", countsOf(as), told(counts))}
+	index, err := r.StateIndex(t, c)
+	if err != nil {
+		return err
+	}
+	listed := map[campaign.State]int{}
+	for _, a := range as {
+		if !a.Waiting && !a.Unpaid {
+			listed[a.State]++
+		}
+	}
+	errs := []error{differ("counts", countsOf(as), told(counts)), differ("entries by state", listed, index.Entries)}
+	if index.Kept != nil {
+		maps.DeleteFunc(index.Kept, func(_ campaign.State, n int) bool { return n == 0 })
+		errs = append(errs, differ("kept by state", listed, index.Kept))
+	}
 	for _, s := range campaign.States {
 		in, err := all(func(after campaign.Place) ([]campaign.Assignment, error) { return r.InState(t, c, s, after, page) },
 			campaign.Assignment.Place)
