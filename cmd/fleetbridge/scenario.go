@@ -29,6 +29,7 @@ type fleetSetup struct {
 	size    int64
 	paho    int  // every n-th device speaks MQTT 5 through paho.golang
 	permits bool // devices ask before they install
+	flash   flash
 
 	vendor, class uuid.UUID
 	anchor        firmware.Anchor
@@ -163,11 +164,13 @@ func (s *fleetSetup) register(ctx context.Context, d ident.Device) error {
 
 // fleet makes the devices, switched off.
 func (s *fleetSetup) fleet(server string, devices []simulator.Identity) (*simulator.Fleet, error) {
-	return simulator.New(simulator.Config{
+	c := simulator.Config{
 		Server: server, TLS: s.cl.TLS(), Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho, Permits: s.permits,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
 		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: simVersion},
-	})
+	}
+	s.flash.into(&c)
+	return simulator.New(c)
 }
 
 // campaign creates the campaign and starts it.

@@ -32,6 +32,7 @@ type simFlags struct {
 	pid                int
 	script             string
 	local              bool
+	flash              flashFlags
 }
 
 func simCommand(a *app) *cobra.Command {
@@ -63,6 +64,7 @@ func simRun(a *app) *cobra.Command {
 	f.DurationVar(&m.keep, "for", 0, "no campaign: stay connected for so long")
 	f.IntVar(&m.pid, "server-pid", 0, "process of the server on this machine, to measure its memory (Linux)")
 	f.StringVar(&m.script, "scenario", "", "run this scenario of the library, or file; of the other flags only --name and --local count")
+	m.flash.flags(f)
 	f.BoolVar(&m.local, "local", false, "against a server of its own")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := a.untilInterrupted(cmd.Context())
@@ -80,6 +82,9 @@ func simRun(a *app) *cobra.Command {
 func (a *app) sim(ctx context.Context, cl *client.Client, own client.Context, m simFlags) error {
 	s, waves, err := m.scenario(cl)
 	if err != nil {
+		return err
+	}
+	if s.flash, err = a.readFlash(m.flash); err != nil {
 		return err
 	}
 	run := simulation{fleetSetup: s, server: own.Server, pid: m.pid, policy: simPolicy(waves, m.silent), hold: m.keep}
