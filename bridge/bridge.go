@@ -39,6 +39,7 @@ type Options struct {
 	Store     campaign.Store
 	Link      link.Link
 	Catalogue *firmware.Catalogue
+	Directory *Directory       // of the same store, which the link asks; nil: there is none
 	Logger    *slog.Logger     // nil: nothing is logged
 	Now       func() time.Time // nil: time.Now
 	Rand      io.Reader        // of tokens and campaign seeds; nil: crypto/rand
@@ -96,7 +97,11 @@ func New(o Options) (*Bridge, error) {
 	if o.MaxPacket == 0 {
 		o.MaxPacket = DefaultMaxPacket
 	}
-	return &Bridge{o: o, manifests: newManifestCache(maxCached), turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
+	manifests := newManifestCache(maxCached)
+	if o.Directory != nil {
+		manifests = o.Directory.manifests // what the one forgets, the other must not serve
+	}
+	return &Bridge{o: o, manifests: manifests, turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it

@@ -32,6 +32,7 @@ func manifestCreate(ctx context.Context, c *call, req topics.ManifestCreate) (an
 		return nil, err
 	}
 	check := c.b.checker(c.tenant, c.now)
+	defer c.b.manifests.forget(c.tenant, m.Digest) // its envelope may have gained blocks
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		old, err := tx.Manifest(c.tenant, m.Digest)
 		if err == nil {

@@ -72,16 +72,10 @@ func trustGet(ctx context.Context, c *call, req topics.TrustGet) (any, error) {
 	return v, err
 }
 
+// trustRevoke also stops the campaigns behind whose manifests nobody stands any more; see campaign.Revoke.
 func trustRevoke(ctx context.Context, c *call, req topics.TrustRevoke) (any, error) {
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
-		a, err := tx.Anchor(c.tenant, req.ID)
-		if err != nil {
-			return nil, campaign.Result{}, orMissing(err, "anchor", req.ID)
-		}
-		if a.Live() {
-			a.Revoked = c.now
-			err = tx.PutAnchor(c.tenant, a)
-		}
-		return anchorView(a), campaign.Result{}, err
+		a, stopped, res, err := campaign.Revoke(tx, c.now, c.tenant, req.ID)
+		return topics.AnchorRevoked{AnchorView: anchorView(a), Stopped: uint64(stopped)}, res, err
 	})
 }

@@ -253,7 +253,7 @@ func start(t *testing.T, wrap func(campaign.Store) campaign.Store) *fixture {
 func (f *fixture) run() {
 	f.t.Helper()
 	f.link = newFakeLink()
-	b, err := bridge.New(bridge.Options{Store: f.store, Link: f.link, Catalogue: f.catalogue, Version: "test",
+	b, err := bridge.New(bridge.Options{Store: f.store, Link: f.link, Catalogue: f.catalogue, Directory: f.directory, Version: "test",
 		CommitDeadline: patience, Disconnect: func(p topics.Principal) { f.ended = append(f.ended, p) }})
 	if err != nil {
 		f.t.Fatal(err)

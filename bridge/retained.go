@@ -72,7 +72,7 @@ func (d *Directory) retainedManifests(ctx context.Context, t ident.Tenant, filte
 		}
 		var page []state
 		for _, w := range works {
-			payload, err := workOnTopic(r, d.manifests, t, w.Work)
+			payload, err := workOnTopic(r, d.manifests, t, w.Device, w.Work)
 			if err != nil {
 				return nil, false, err
 			}
@@ -144,29 +144,6 @@ func (d *Directory) pages(ctx context.Context, yield func(string, []byte) bool, 
 		}
 	}
 	return nil
-}
-
-// onTopic is the envelope that device's manifest topic holds; nil for none.
-func onTopic(r campaign.Reader, cache *manifestCache, t ident.Tenant, device ident.Device) ([]byte, error) {
-	w, err := r.Work(t, device)
-	if err != nil {
-		return nil, err
-	}
-	return workOnTopic(r, cache, t, w)
-}
-
-// workOnTopic is the envelope that the manifest topic of a device with work w holds; nil for none. Of several
-// components' manifests it is the last one offered; when its slot is cleared, the one before it is there again.
-func workOnTopic(r campaign.Reader, cache *manifestCache, t ident.Tenant, w campaign.Work) ([]byte, error) {
-	last, live := w.Shown()
-	if !live {
-		return nil, nil
-	}
-	m, err := cache.get(r, t, last.Manifest)
-	if err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", last.Manifest, err)
-	}
-	return m.Envelope, nil
 }
 
 // progressState is what the progress topic of c holds.

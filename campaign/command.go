@@ -75,7 +75,7 @@ func Create(tx Tx, now time.Time, t ident.Tenant, s Spec) (Campaign, error) {
 	}
 	c := Campaign{
 		ID: s.ID, Description: s.Description, Manifest: m.Digest, Sequence: m.Sequence, Vendor: m.Vendor, Class: m.Class,
-		Component: m.Component, Image: m.Image, Size: m.Download(), Selection: s.Selection, Policy: s.Policy,
+		Component: m.Component, Image: m.Image, Size: m.Download(), Algs: signedBy(m), Selection: s.Selection, Policy: s.Policy,
 		Phase: Draft, Revision: 1, Seed: s.Seed, CreatedBy: s.By, Created: now,
 	}
 	if err := tx.PutCampaign(t, c); err != nil {

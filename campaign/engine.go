@@ -30,6 +30,13 @@ func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Chec
 		return Result{}, Wake{}, missing(err, "campaign", id)
 	}
 	e := &engine{desk: desk{tx: tx, t: t, now: now}, c: c, slice: max(slice, 1)}
+	bereft := false
+	if c.underway() {
+		bereft, err = e.stand()
+	}
+	if bereft || err != nil {
+		return e.closeUnless(err, c)
+	}
 	switch c.Phase {
 	case Scheduled:
 		err = e.scheduled()
@@ -46,10 +53,15 @@ func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Chec
 	default:
 		return Result{}, Wake{}, nil
 	}
+	return e.closeUnless(err, c)
+}
+
+// closeUnless is close, unless there was an error.
+func (e *engine) closeUnless(err error, was Campaign) (Result, Wake, error) {
 	if err != nil {
-		return Result{}, Wake{}, fmt.Errorf("advance campaign %s: %w", id, err)
+		return Result{}, Wake{}, fmt.Errorf("advance campaign %s: %w", was.ID, err)
 	}
-	return e.close(c)
+	return e.close(was)
 }
 
 // engine is one Advance.

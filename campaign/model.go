@@ -280,7 +280,8 @@ type Campaign struct {
 	Class       uuid.UUID
 	Component   string
 	Image       ident.Digest
-	Size        int64 // bytes that a device downloads, at most
+	Size        int64   // bytes that a device downloads, at most
+	Algs        []int64 // COSE algorithms of the trust anchors that stand behind the manifest; none: it is not known which
 	Selection   Selection
 	Policy      Policy
 	Phase       Phase

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"fleetbridge/firmware"
 	"fleetbridge/ident"
 )
 
@@ -50,6 +51,14 @@ func (e *engine) checkManifest(check Checker) error {
 		}
 		if why != "" {
 			return e.c.end(e.now, Refused, why)
+		}
+	}
+	if err == nil {
+		var anchors []firmware.Anchor
+		if anchors, err = Standing(e.tx, e.t, m, e.now); err == nil {
+			e.c.Algs = algsOf(anchors)
+		} else if !errors.Is(err, firmware.ErrUntrusted) {
+			return err
 		}
 	}
 	switch {
@@ -123,6 +132,8 @@ func (c Campaign) whyNot(d Device) string {
 	switch {
 	case !c.eligible(d):
 		return ReasonNotEligible
+	case !c.checkable(d):
+		return ReasonNoCommonAlg
 	case c.holds(d):
 		return ReasonAlreadyInstalled
 	case c.outdated(d):

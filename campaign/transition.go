@@ -47,9 +47,10 @@ var Triggers = []Trigger{Offering, Skip, SaysReceived, SaysDeferred, SaysDownloa
 // Reasons that the server gives; devices give their own.
 const (
 	ReasonAlreadyInstalled = "already-installed"
-	ReasonNewerInstalled   = "newer-installed" // of a manifest with a higher sequence number
-	ReasonNotEligible      = "not-eligible"    // vendor or class is not the manifest's, or not known
-	ReasonNotRegistered    = "not-registered"  // listed by the campaign, not in the registry
+	ReasonNewerInstalled   = "newer-installed"     // of a manifest with a higher sequence number
+	ReasonNotEligible      = "not-eligible"        // vendor or class is not the manifest's, or not known
+	ReasonNoCommonAlg      = "no-common-algorithm" // the manifest has no signature that the device understands
+	ReasonNotRegistered    = "not-registered"      // listed by the campaign, not in the registry
 	ReasonTooManyWaiting   = "too-many-waiting"
 	ReasonDeferred         = "deferred"
 	ReasonUnproven         = "unproven" // says installed, and did not measure the payload

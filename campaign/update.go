@@ -45,7 +45,7 @@ func Update(tx Tx, t ident.Tenant, id ident.Campaign, ifRevision uint64, e Chang
 			return err
 		}
 		c.Description, c.Selection, c.Policy = s.Description, s.Selection, s.Policy
-		c.Manifest, c.Vendor, c.Class, c.Component, c.Image, c.Size = m.Digest, m.Vendor, m.Class, m.Component, m.Image, m.Download()
+		c.Manifest, c.Vendor, c.Class, c.Component, c.Image, c.Size, c.Algs = m.Digest, m.Vendor, m.Class, m.Component, m.Image, m.Download(), signedBy(m)
 		c.Revision++
 		return nil
 	})

@@ -131,6 +131,8 @@ func (x *explainer) answer(c Campaign) (Answer, error) {
 	}
 	out.State, out.Reason, out.Wave, out.Offers, out.Since = a.State, a.Reason, a.Wave, a.Offers, a.since()
 	switch {
+	case (a.State == Pending || a.State.Live()) && !c.checkable(x.dev):
+		out.Code, out.Detail = ReasonNoCommonAlg, noCommonAlg
 	case a.State == Pending:
 		return out, x.pending(&out, c, a)
 	case a.State.Live():
@@ -250,6 +252,9 @@ func (x *explainer) live(out *Answer, a Assignment) {
 	}
 }
 
+// noCommonAlg is what to do about ReasonNoCommonAlg.
+const noCommonAlg = "no signature of the manifest is of an algorithm that the device says it understands; add one by `manifest sign --alg`, and upload the manifest again"
+
 // ended says of a settled assignment how it came there, and what moves it again.
 func ended(a Assignment) string {
 	text := a.Detail
@@ -258,6 +263,9 @@ func ended(a Assignment) string {
 	}
 	if a.Reason == ReasonPoisoned {
 		return "the payload failed here too often; `device clear` lets it be offered again"
+	}
+	if a.Reason == ReasonNoCommonAlg {
+		return noCommonAlg
 	}
 	switch a.State {
 	case Confirmed:

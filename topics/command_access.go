@@ -94,6 +94,11 @@ type (
 		Grants      Grants       `json:"grants,omitzero" cbor:"100,keyasint,omitzero"`
 		RevokedAt   time.Time    `json:"revoked_at,omitzero" cbor:"101,keyasint,omitzero"`
 	}
+	// AnchorRevoked is the reply to a revocation.
+	AnchorRevoked struct {
+		AnchorView
+		Stopped uint64 `json:"campaigns_stopped" cbor:"102,keyasint"` // campaigns behind whose manifests nobody stands now
+	}
 )
 
 // TrustRevoke revokes a trust anchor, for good.

@@ -40,7 +40,7 @@ var Commands = []CommandSpec{
 	{"trust", "add", byOperator, true, "Adds a trust anchor: one public key with one algorithm.", TrustAdd{}, AnchorView{}},
 	{"trust", "list", byReader, false, "Lists trust anchors.", Page{}, List[AnchorView]{}},
 	{"trust", "get", byReader, false, "Shows one trust anchor.", TrustGet{}, AnchorView{}},
-	{"trust", "revoke", byOperator, true, "Revokes a trust anchor, for good.", TrustRevoke{}, AnchorView{}},
+	{"trust", "revoke", byOperator, true, "Revokes a trust anchor, for good.", TrustRevoke{}, AnchorRevoked{}},
 	{"payload", "begin", byOperator, true, "Opens an upload, or finds the one that was interrupted.", PayloadBegin{}, PayloadUpload{}},
 	{"payload", "append", byOperator, true, "Adds bytes to an upload; durable when replied.", PayloadAppend{}, PayloadUpload{}},
 	{"payload", "commit", byOperator, true, "Checks the digest of the whole and makes the payload available.", PayloadCommit{}, PayloadView{}},

@@ -169,7 +169,9 @@ func (s *smallScene) outcome() string {
 	if out, err := wait.CombinedOutput(); err != nil {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
-	var list struct{ Items []struct{ State, Reason string } }
+	var list struct {
+		Items []struct{ State, Reason string }
+	}
 	s.fb(&list, "campaign", "devices", "small")
 	if len(list.Items) != 1 {
 		s.t.Fatalf("%d devices", len(list.Items))

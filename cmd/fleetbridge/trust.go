@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -163,25 +164,27 @@ func grantText(g topics.Grants, name string) string {
 }
 
 func trustRevoke(a *app) *cobra.Command {
-	return &cobra.Command{Use: "revoke ID", Short: "Revoke a trust anchor, for good: what it signed is no longer offered", Args: cobra.ExactArgs(1),
+	return &cobra.Command{Use: "revoke ID", Short: "Revoke a trust anchor, for good: campaigns whose manifests nobody else signed stop", Args: cobra.ExactArgs(1),
 		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
 			id, err := ident.ParseKey(args[0])
 			if err != nil {
 				return err
 			}
-			var v topics.AnchorView
+			var v topics.AnchorRevoked
 			if err := cl.Do(ctx, "trust", "revoke", topics.TrustRevoke{ID: id}, &v); err != nil {
 				return err
 			}
-			return a.printAnchor(v)
+			return a.printOne(v, append(anchorRows(v.AnchorView), row{"campaigns stopped", strconv.FormatUint(v.Stopped, 10)})...)
 		})}
 }
 
-func (a *app) printAnchor(v topics.AnchorView) error {
+func (a *app) printAnchor(v topics.AnchorView) error { return a.printOne(v, anchorRows(v)...) }
+
+func anchorRows(v topics.AnchorView) []row {
 	rows := []row{{"anchor", v.ID.String()}, {"algorithm", v.Alg}, {"fingerprint", v.Fingerprint.String()}, {"created", when(v.Created)},
 		{"revoked", yes(v.Revoked)}, {"revoked at", when(v.RevokedAt)}}
 	for _, name := range []string{"vendors", "classes", "components", "uses", "not before", "not after"} {
 		rows = append(rows, row{name, grantText(v.Grants, name)})
 	}
-	return a.printOne(v, rows...)
+	return rows
 }

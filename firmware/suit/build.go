@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -104,9 +105,36 @@ func AddBlock(envelope, block []byte) ([]byte, error) {
 	if len(p.Blocks) >= maxBlocks {
 		return nil, fmt.Errorf("add signature block: %d are there, at most %d: %w", len(p.Blocks), maxBlocks, ErrMalformed)
 	}
+	b, err := p.withBlocks(append(p.Blocks, block))
+	if err != nil {
+		return nil, fmt.Errorf("add signature block: %w", err)
+	}
+	return b, nil
+}
+
+// KeepBlocks returns envelope with only those signature blocks that keep names, in their order: what they sign, and all
+// else that the envelope holds, stays as it is.
+func KeepBlocks(envelope []byte, keep func(block []byte) bool) ([]byte, error) {
+	p, err := Split(envelope)
+	if err != nil {
+		return nil, err
+	}
+	blocks := slices.DeleteFunc(slices.Clone(p.Blocks), func(b []byte) bool { return !keep(b) })
+	if len(blocks) == len(p.Blocks) {
+		return envelope, nil
+	}
+	b, err := p.withBlocks(blocks)
+	if err != nil {
+		return nil, fmt.Errorf("keep signature blocks: %w", err)
+	}
+	return b, nil
+}
+
+// withBlocks is the envelope of p with other signature blocks.
+func (p *Parts) withBlocks(blocks [][]byte) ([]byte, error) {
 	w := writer{}
 	wrapper := []any{p.Signed()}
-	for _, b := range append(p.Blocks, block) {
+	for _, b := range blocks {
 		wrapper = append(wrapper, b)
 	}
 	members := map[any]any{uint64(memberAuthentication): w.wrap(wrapper), uint64(memberManifest): p.manifest}
@@ -118,10 +146,10 @@ func AddBlock(envelope, block []byte) ([]byte, error) {
 	}
 	b := w.encode(cbor.Tag{Number: tagEnvelope, Content: members})
 	if w.err != nil {
-		return nil, fmt.Errorf("add signature block: %w", w.err)
+		return nil, w.err
 	}
 	if _, err := Split(b); err != nil {
-		return nil, fmt.Errorf("add signature block: %w", err)
+		return nil, err
 	}
 	return b, nil
 }

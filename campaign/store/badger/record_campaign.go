@@ -113,6 +113,7 @@ type campaignRecord struct {
 	Vendor      []byte            `cbor:"4,keyasint,omitempty"`
 	Class       []byte            `cbor:"5,keyasint,omitempty"`
 	Component   string            `cbor:"6,keyasint,omitempty"`
+	Algs        []int64           `cbor:"100,keyasint,omitempty"`
 	Payload     []byte            `cbor:"7,keyasint,omitempty"`
 	Size        int64             `cbor:"8,keyasint,omitempty"`
 	Devices     []string          `cbor:"9,keyasint,omitempty"`  // of the selection
@@ -158,6 +159,7 @@ func campaignRecordOf(c campaign.Campaign) campaignRecord {
 		Vendor:          uuidBytes(c.Vendor),
 		Class:           uuidBytes(c.Class),
 		Component:       c.Component,
+		Algs:            c.Algs,
 		Sequence:        c.Sequence,
 		Payload:         digestBytes(c.Image),
 		Size:            c.Size,
@@ -208,6 +210,7 @@ func (r campaignRecord) domain() (campaign.Campaign, error) {
 		Vendor:      p.uuid(r.Vendor),
 		Class:       p.uuid(r.Class),
 		Component:   r.Component,
+		Algs:        r.Algs,
 		Sequence:    r.Sequence,
 		Image:       p.digest(r.Payload),
 		Size:        r.Size,
