@@ -76,7 +76,7 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	s.bridge, err = bridge.New(bridge.Options{
-		Store: s.store, Link: s.broker, Catalogue: s.catalogue, Directory: directory, Logger: log, Version: version, Disconnect: s.broker.Disconnect,
+		Store: s.store, Link: s.broker, Catalogue: s.catalogue, Directory: s.directory, Logger: log, Version: version, Disconnect: s.broker.Disconnect,
 		AbandonAfter: time.Duration(c.Payloads.AbandonAfter),
 		Retention:    campaign.Retention{ArchiveAfter: time.Duration(c.Retention.ArchiveAfter), DeleteAfter: time.Duration(c.Retention.DeleteAfter)},
 	})
