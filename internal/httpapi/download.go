@@ -25,7 +25,10 @@ func (h *payloads) get(w http.ResponseWriter, r *http.Request, by topics.Princip
 	head.Set("Cache-Control", "private, max-age=31536000, immutable")
 	head.Set("ETag", `"`+d.Hex()+`"`)
 	head.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(d[:])+":") // RFC 9530
-	http.ServeContent(slowly{w, http.NewResponseController(w)}, r, "", time.Time{}, io.NewSectionReader(content, 0, size))
+	control := http.NewResponseController(w)
+	http.ServeContent(slowly{w, control}, r, "", time.Time{}, io.NewSectionReader(content, 0, size))
+	// The rest goes out under the last deadline, which must not outlive it on the connection. Who does not take it has gone.
+	_ = errors.Join(control.Flush(), control.SetWriteDeadline(time.Time{}))
 	return nil
 }
 

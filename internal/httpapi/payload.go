@@ -68,6 +68,11 @@ func (h *payloads) routes(mux *http.ServeMux) {
 func (h *payloads) serve(t *transfers, run func(http.ResponseWriter, *http.Request, topics.Principal, ident.Digest) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.ContentLength != 0 {
+			// A body that nobody reads is not waited for without end; who reads it sets deadlines of its own. Only a
+			// test's writer can't have one.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout))
+		}
 		by, err := h.who(r)
 		if err == nil {
 			err = h.enter(w, r, t, by, run)

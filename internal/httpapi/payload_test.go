@@ -419,3 +419,38 @@ func TestGetManyRanges(t *testing.T) {
 		t.Errorf("a thousand ranges: %d with %d bytes", res.StatusCode, len(body))
 	}
 }
+
+// deadlines is a ResponseWriter that keeps the deadlines it was given.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set, read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = append(d.read, t); return nil }
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.set = append(d.set, t); return nil }
+
+// The deadline of a download's writes must not outlive it: the connection has other requests to answer.
+func TestDownloadLeavesNoDeadline(t *testing.T) {
+	s := newShelf()
+	b, d, path := bytesOf(100_000)
+	s.whole[d] = b
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.SetBasicAuth("acme/operator", "secret")
+	httpapi.PayloadHandler(httpapi.Options{Payloads: s, Authenticate: authenticate}, time.Minute, 1).ServeHTTP(w, r)
+	if n := len(w.set); n < 3 || w.set[0].IsZero() || !w.set[n-1].IsZero() || !w.Flushed {
+		t.Errorf("deadlines %v, flushed: %v", w.set, w.Flushed)
+	}
+}
+
+// Nobody holds a connection by a refused request whose body never comes.
+func TestRefusedBodyHasADeadline(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	_, _, path := bytesOf(100)
+	r := httptest.NewRequest(http.MethodPut, path, strings.NewReader("never read"))
+	httpapi.PayloadHandler(httpapi.Options{Payloads: newShelf(), Authenticate: authenticate}, time.Minute, 1).ServeHTTP(w, r)
+	if w.Code != 401 || len(w.read) != 1 || w.read[0].IsZero() {
+		t.Errorf("%d, read deadlines %v", w.Code, w.read)
+	}
+}
