@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -34,6 +35,11 @@ func TestBombs(t *testing.T) {
 		spoil(d)
 		return d.bytes()
 	}
+	oversized := reach(func(d *draft) { d.manifest = m{23: make([]byte, 65_000)} })
+	oversized = reach(func(d *draft) { d.manifest = m{23: make([]byte, 65_000+suit.MaxEnvelope+1-len(oversized))} })
+	if len(oversized) != suit.MaxEnvelope+1 {
+		t.Fatalf("%d bytes", len(oversized))
+	}
 	for name, b := range map[string][]byte{
 		"nested try-each":        reach(func(d *draft) { d.install = nested }),
 		"20,000 commands":        reach(func(d *draft) { d.install = wide }),
@@ -46,16 +52,23 @@ func TestBombs(t *testing.T) {
 		"deep envelope key":      append([]byte{0xd8, 0x6b, 0xa2}, deep...),
 		"envelope map of 2^64":   append([]byte{0xd8, 0x6b}, hugeMap...),
 		"1 MiB of nested arrays": append([]byte{0xd8, 0x6b}, bytes.Repeat([]byte{0x81}, 1<<20)...),
+		"64 KiB and 1 byte":      oversized,
 		"1 MiB of tags":          bytes.Repeat([]byte{0xd8, 0x6b}, 1<<19),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var err error
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			n := testing.AllocsPerRun(1, func() { _, err = suit.Decode(b) })
+			runtime.ReadMemStats(&after)
 			if !errors.Is(err, suit.ErrMalformed) {
 				t.Errorf("%d bytes: %v", len(b), err)
 			}
 			if n > 2000 {
 				t.Errorf("%d bytes took %.0f allocations", len(b), n)
+			}
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<20 { // of two runs
+				t.Errorf("%d bytes took %d bytes of memory", len(b), grown)
 			}
 		})
 	}
@@ -142,9 +155,7 @@ func FuzzDecode(f *testing.F) {
 			if i, err := suit.Describe(b); err != nil || i.Outline() == "" {
 				t.Errorf("what decodes can't be described: %v", err)
 			}
-			if _, err := e.Plan(); err != nil && !errors.Is(err, suit.ErrUnsupported) && !errors.Is(err, suit.ErrMalformed) && !errors.Is(err, suit.ErrDigest) {
-				t.Error(err)
-			}
+			samePlan(t, e)
 			sameBytes(t, b)
 		}
 	})
@@ -224,4 +235,28 @@ func reencode(t testing.TB, b []byte) any {
 		t.Fatalf("decoded %x, which isn't the one encoding: %x", b, again)
 	}
 	return v
+}
+
+// samePlan wants what a manifest asks for to be what a manifest written of that asks for.
+func samePlan(t *testing.T, e *suit.Envelope) {
+	t.Helper()
+	p, err := e.Plan()
+	if err != nil {
+		if !errors.Is(err, suit.ErrUnsupported) && !errors.Is(err, suit.ErrMalformed) && !errors.Is(err, suit.ErrDigest) {
+			t.Error(err)
+		}
+		return
+	}
+	inside, _ := e.Payload(p.Tries[0].URI)
+	b, err := suit.Build(e.Manifest.Sequence, p, inside, suit.Text{})
+	if err != nil {
+		t.Fatalf("%+v: %v", p, err)
+	}
+	again, err := suit.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Plan(); err != nil || !cmp.Equal(got, p) {
+		t.Errorf("%v, %s", err, cmp.Diff(p, got))
+	}
 }
