@@ -97,6 +97,8 @@ func TestPain03InstalledIsWhatTheDeviceMeasures(t *testing.T) {
 	w.want(again, "cable", campaign.Skipped)
 	w.report("d000", c.m, "installed", holding(c.m.Image))
 	w.want(again, "d000", campaign.Confirmed)
+	w.report("d000", c.m, "received", holding(factory)) // a report measures as well as a hello does
+	w.want(again, "d000", campaign.Reverted)
 }
 
 // TestPain04StopAnswersAndNeverHangs: a stop reaches devices that are offline or half done, ends without them, and says
@@ -127,6 +129,16 @@ func TestPain04StopAnswersAndNeverHangs(t *testing.T) {
 			t.Errorf("%s: answer %q, want %q", d, have, answer)
 		}
 	}
+
+	w, c, _ = fleet(t, 2)
+	w.stop(c.c)
+	w.now = w.now.Add(campaign.DefaultStopWithin) // and for all this time one device's record could not be read
+	for range 20 {
+		if _, _, err := campaign.Advance(corrupt{w.m, device("d000"), false}, w.now, acme, c.c, w.check, w.slice); err != nil {
+			t.Fatalf("the stop hangs: %v", err)
+		}
+	}
+	w.wantEnd(c.c, campaign.UserStopped)
 }
 
 // TestPain06StatusIsNeverLostAndNeverFallsBack: what a device said while it was cut off counts when it arrives, in
