@@ -37,6 +37,8 @@ type Model struct {
 	Component string
 	// Anchors are the author's keys that the devices trust.
 	Anchors []firmware.Anchor
+	// Terse devices don't say in their hello which algorithms they understand.
+	Terse bool
 	// Keys are what the devices decrypt payloads with.
 	Keys []encrypt.Key
 	// Space is the size of the update slot in bytes; 0 means no bound. A larger payload is rejected with no-space.

@@ -67,8 +67,10 @@ func (d *device) sayHello() error {
 	d.flash.seq++
 	h := topics.Hello{Seq: d.flash.seq, Vendor: m.Vendor, Class: m.Class, Installed: []topics.Installed{d.flash.image},
 		Boot: d.flash.boot, MaxChunk: d.fleet.config.ChunkSize, Labels: d.id.Labels}
-	for _, a := range d.anchors {
-		h.Algs = append(h.Algs, int64(a.Alg))
+	if !m.Terse {
+		for _, a := range d.anchors {
+			h.Algs = append(h.Algs, int64(a.Alg))
+		}
 	}
 	body, err := topics.Encode(h, d.format)
 	if err != nil {
