@@ -359,8 +359,8 @@ type world struct {
 	check campaign.Checker
 	slice int
 	woken map[ident.Campaign]bool // campaigns that results named
-	// mirror, if there is one, does each committed step elsewhere too.
-	mirror func(step func(campaign.Tx) (campaign.Result, error), res campaign.Result)
+	// mirror, if there is one, does each committed step elsewhere too, given the records that it was done on.
+	mirror func(before *memory, step func(campaign.Tx) (campaign.Result, error), res campaign.Result)
 	watch  func(before, after *memory) // sees each committed step, if there is one
 	lose   func() loss                 // what a crash takes from the next step; nil: nothing ever
 	lost   loss                        // what it took from the last one
@@ -405,8 +405,8 @@ func (w *world) attempt(step func(campaign.Tx) (campaign.Result, error)) (campai
 	if w.lost = nothing; w.lose != nil {
 		w.lost = w.lose()
 	}
+	before := w.m
 	if w.lost != commit {
-		before := w.m
 		w.m = tx
 		if w.watch != nil {
 			w.watch(before, tx)
@@ -416,7 +416,7 @@ func (w *world) attempt(step func(campaign.Tx) (campaign.Result, error)) (campai
 		return campaign.Result{}, nil
 	}
 	if w.mirror != nil {
-		w.mirror(step, res)
+		w.mirror(before, step, res)
 	}
 	for _, c := range res.Campaigns {
 		w.woken[c] = true

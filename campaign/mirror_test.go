@@ -33,8 +33,8 @@ func TestModelOnTheStore(t *testing.T) {
 				rt.Fatalf("close: %v", err)
 			}
 		}()
-		m.mirror = func(step func(campaign.Tx) (campaign.Result, error), want campaign.Result) {
-			m.copyTo(store)
+		m.mirror = func(before *memory, step func(campaign.Tx) (campaign.Result, error), want campaign.Result) {
+			m.copyTo(store, before)
 			var have campaign.Result
 			err := store.Update(context.Background(), func(tx campaign.Tx) error {
 				var err error
@@ -55,14 +55,14 @@ func TestModelOnTheStore(t *testing.T) {
 	})
 }
 
-// copyTo has the store know the tenant, and what is registered in the model without a step.
-func (m *model) copyTo(store campaign.Store) {
+// copyTo has the store know the tenant, and what was registered in the model without a step.
+func (m *model) copyTo(store campaign.Store, before *memory) {
 	err := store.Update(context.Background(), func(tx campaign.Tx) error {
 		errs := []error{tx.PutTenant(campaign.Tenant{ID: acme})}
 		for _, man := range m.manifests {
 			errs = append(errs, tx.PutManifest(acme, man))
 		}
-		for _, d := range m.m.devices {
+		for _, d := range before.devices {
 			if _, err := tx.Device(acme, d.ID); errors.Is(err, campaign.ErrNotFound) {
 				errs = append(errs, tx.PutDevice(acme, d))
 			}
