@@ -6,11 +6,16 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"fleetbridge/ident"
 	"fleetbridge/topics"
 )
+
+// maxRanges bounds the ranges of one request: each costs the server a hundred bytes, and the client four. Who asks for more
+// is sent the whole (RFC 9110 section 14.2), as is who asks in a unit other than bytes.
+const maxRanges = 16
 
 // get sends a payload, or ranges of it. Its ETag is its digest, so that a range of RFC 9110 can be resumed with If-Range.
 func (h *payloads) get(w http.ResponseWriter, r *http.Request, by topics.Principal, d ident.Digest) error {
@@ -26,6 +31,9 @@ func (h *payloads) get(w http.ResponseWriter, r *http.Request, by topics.Princip
 	head.Set("ETag", `"`+d.Hex()+`"`)
 	head.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(d[:])+":") // RFC 9530
 	control := http.NewResponseController(w)
+	if ranges := r.Header.Get("Range"); strings.Count(ranges, ",") >= maxRanges || !strings.HasPrefix(ranges, "bytes=") {
+		r.Header.Del("Range")
+	}
 	http.ServeContent(slowly{w, control}, r, "", time.Time{}, io.NewSectionReader(content, 0, size))
 	// The rest goes out under the last deadline, which must not outlive it on the connection. Who does not take it has gone.
 	_ = errors.Join(control.Flush(), control.SetWriteDeadline(time.Time{}))

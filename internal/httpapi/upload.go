@@ -31,10 +31,12 @@ func (h *payloads) put(w http.ResponseWriter, r *http.Request, by topics.Princip
 	if !up.Complete {
 		status = http.StatusCreated
 	}
-	if up.Offset < span.total {
-		if span.part && span.first != up.Offset {
-			return misplaced(w, span.first, up.Offset)
-		}
+	switch {
+	case up.Offset >= span.total:
+		h.passOver(w, r)
+	case span.part && span.first != up.Offset:
+		return misplaced(w, span.first, up.Offset)
+	default:
 		if up.Offset, err = h.receive(w, r, by, d, span, up.Offset); err != nil {
 			return err
 		}
@@ -107,7 +109,11 @@ func (h *payloads) receive(w http.ResponseWriter, r *http.Request, by topics.Pri
 			return offset, err
 		}
 		n, cut := io.ReadFull(r.Body, buf[:min(int64(len(buf)), end-at)])
-		var err error
+		// The credential may have been revoked while the body came.
+		_, err := h.who(r)
+		if err != nil {
+			return offset, err
+		}
 		if offset, err = h.store(r, by, d, at, offset, buf[:n]); err != nil {
 			return offset, err
 		}
@@ -121,6 +127,24 @@ func (h *payloads) receive(w http.ResponseWriter, r *http.Request, by topics.Pri
 		return offset, err
 	}
 	return offset, nil
+}
+
+// passOver reads a body of which nothing is needed: most clients send all of it before they read an answer, and would take
+// a connection that is closed early for a failure. Who waits for 100 (Continue) is not asked for it.
+func (h *payloads) passOver(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Expect") != "" {
+		return
+	}
+	control := http.NewResponseController(w)
+	for {
+		if err := control.SetReadDeadline(time.Now().Add(h.slice)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, r.Body, sliceBytes); err != nil {
+			break // its end, or nobody is there any more to be answered
+		}
+	}
+	_ = control.SetReadDeadline(time.Time{}) // of the next request on the connection
 }
 
 // store appends of data, which begins at at, what lies beyond offset. Another upload of the same payload may be ahead.
