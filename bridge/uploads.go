@@ -70,12 +70,17 @@ func (c *call) appendUpload(ctx context.Context, d ident.Digest, offset int64, d
 	if err != nil {
 		return up, fmt.Errorf("append to payload %s: %w", d, err)
 	}
+	if p.Created.IsZero() {
+		up.Offset, err = c.b.o.Catalogue.Append(c.tenant, d, offset, data)
+		if errors.Is(err, firmware.ErrNoUpload) { // another client is making a payload of it, or giving it up
+			p, err = c.settled(ctx, d)
+		}
+	}
 	up.Size, up.Name, up.Begun = p.Size, p.Name, p.Begun
-	if !p.Created.IsZero() { // a repeat whose answer was lost
+	if err == nil && !p.Created.IsZero() { // it is all there
 		up.Offset, up.Complete, up.Expires = p.Size, true, time.Time{}
 		return up, nil
 	}
-	up.Offset, err = c.b.o.Catalogue.Append(c.tenant, d, offset, data)
 	failpoint.At("payload: appended", "")
 	switch {
 	case errors.Is(err, firmware.ErrOverlap):
@@ -84,6 +89,19 @@ func (c *call) appendUpload(ctx context.Context, d ident.Digest, offset int64, d
 		return up, problem(topics.ProblemUploadOffset, "offset %d is beyond where the upload stands: go on from %d", offset, up.Offset)
 	}
 	return up, err
+}
+
+// settled waits for a commit or an abort of an upload that is under way, and reads the payload's record if there is one then.
+func (c *call) settled(ctx context.Context, d ident.Digest) (firmware.Payload, error) {
+	defer c.b.uploads.lock(d)()
+	p, err := c.payload(ctx, d)
+	if err == nil && p.Created.IsZero() {
+		err = firmware.ErrNoUpload
+	}
+	if err != nil {
+		return p, fmt.Errorf("append to payload %s: %w", d, err)
+	}
+	return p, nil
 }
 
 // payload reads the record of a payload or an upload; ErrNoUpload where there is none.
