@@ -13,14 +13,15 @@ import (
 const slotsAtOnce = 20_000
 
 // The cursor of a check names the campaign that was checked last, then, after slotMark, the device, and then is
-// registryMark.
+// registryMark and usesMark.
 const (
 	slotMark     = "slots/"
 	registryMark = "registry/"
+	usesMark     = "manifests/"
 )
 
 // serverCheck compares one campaign's counts with a scan of its assignments, or, once all are done, looks at the next
-// devices' slots, and at last at the count of devices. Each part is one snapshot, so that commits under way don't look
+// devices' slots, at the count of devices, and at last at what manifests fetch and campaigns need. Each part is one snapshot, so that commits under way don't look
 // like faults.
 func serverCheck(ctx context.Context, c *call, req topics.ServerCheck) (any, error) {
 	device, slots := strings.CutPrefix(req.Cursor, slotMark)
@@ -30,6 +31,12 @@ func serverCheck(ctx context.Context, c *call, req topics.ServerCheck) (any, err
 		if req.Cursor == registryMark {
 			var err error
 			v.Registered, v.Faults, err = campaign.CheckDevices(r, c.tenant)
+			v.Next = usesMark
+			return err
+		}
+		if req.Cursor == usesMark {
+			n, found, err := campaign.CheckUses(r, c.tenant)
+			v.Manifests, v.Faults = uint64(n), found
 			return err
 		}
 		if slots {

@@ -19,6 +19,7 @@ func (f *fixture) check() (sum topics.ServerChecked) {
 		sum.Assignments += v.Assignments
 		sum.Devices += v.Devices
 		sum.Registered += v.Registered
+		sum.Manifests += v.Manifests
 		sum.Faults = append(sum.Faults, v.Faults...)
 		if req.Cursor = v.Next; v.Next == "" {
 			return sum

@@ -147,6 +147,9 @@ func (b *Bridge) assignedSize(r campaign.Reader, t ident.Tenant, d ident.Device,
 	}
 	for _, l := range w.Live {
 		m, err := b.manifests.get(r, t, l.Manifest)
+		if errors.Is(err, campaign.ErrNotFound) {
+			continue // of a stop that passed over the device
+		}
 		if err != nil {
 			return 0, fmt.Errorf("read manifest %s: %w", l.Manifest, err)
 		}

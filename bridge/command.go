@@ -77,6 +77,7 @@ var handlers = map[[2]string]handler{
 	{"payload", "delete"}:    handle(payloadDelete),
 	{"payload", "list"}:      handle(payloadList),
 	{"manifest", "create"}:   handle(manifestCreate),
+	{"manifest", "delete"}:   handle(manifestDelete),
 	{"manifest", "list"}:     handle(manifestList),
 	{"manifest", "get"}:      handle(manifestGet),
 	{"device", "add"}:        handle(deviceAdd),

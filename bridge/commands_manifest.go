@@ -82,6 +82,15 @@ func raiseFloor(tx campaign.Tx, t ident.Tenant, m firmware.Manifest) error {
 	return tx.PutFloor(t, m.Vendor, m.Class, m.Component, campaign.Floor{Sequence: m.Sequence, Manifest: m.Digest})
 }
 
+// manifestDelete forgets the manifest after the commit, whatever became of that: the cache reads it again.
+func manifestDelete(ctx context.Context, c *call, req topics.ManifestDelete) (any, error) {
+	defer c.b.manifests.forget(c.tenant, req.Digest)
+	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
+		m, err := campaign.DeleteManifest(tx, c.tenant, req.Digest)
+		return manifestView(m), campaign.Result{}, err
+	})
+}
+
 func manifestList(ctx context.Context, c *call, req topics.Page) (any, error) {
 	return lister[ident.Digest, firmware.Manifest, topics.ManifestView]{
 		parse: ident.ParseDigest,

@@ -29,6 +29,9 @@ func workOnTopic(r campaign.Reader, cache *manifestCache, t ident.Tenant, device
 		return nil, nil
 	}
 	m, err := cache.get(r, t, last.Manifest)
+	if errors.Is(err, campaign.ErrNotFound) {
+		return nil, nil // of a stop that passed over the device; the sweep at start clears its slot
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", last.Manifest, err)
 	}

@@ -68,7 +68,7 @@ var sentinels = map[string]error{
 	"campaign.ErrPlanChanged": campaign.ErrPlanChanged, "campaign.ErrOwnCampaign": campaign.ErrOwnCampaign,
 	"firmware.ErrMalformed": firmware.ErrMalformed, "firmware.ErrUnsupported": firmware.ErrUnsupported,
 	"firmware.ErrUntrusted": firmware.ErrUntrusted, "firmware.ErrDigestMismatch": firmware.ErrDigestMismatch,
-	"firmware.ErrOffset": firmware.ErrOffset, "firmware.ErrOverlap": firmware.ErrOverlap, "campaign.ErrInUse": campaign.ErrInUse, "firmware.ErrNoUpload": firmware.ErrNoUpload,
+	"firmware.ErrOffset": firmware.ErrOffset, "firmware.ErrOverlap": firmware.ErrOverlap, "campaign.ErrInUse": campaign.ErrInUse, "campaign.ErrNeeded": campaign.ErrNeeded, "firmware.ErrNoUpload": firmware.ErrNoUpload,
 	"firmware.ErrRevoked": firmware.ErrRevoked, "firmware.ErrSignature": firmware.ErrSignature, "firmware.ErrUntimely": firmware.ErrUntimely,
 	"firmware.ErrGrant": firmware.ErrGrant, "firmware.ErrAhead": firmware.ErrAhead, "firmware.ErrURI": firmware.ErrURI,
 	"firmware.ErrUnknown": firmware.ErrUnknown, "firmware.ErrSevered": firmware.ErrSevered,

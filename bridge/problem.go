@@ -51,6 +51,7 @@ var problemTable = []struct {
 	{firmware.ErrDigestMismatch, topics.ProblemDigestMismatch},
 	{firmware.ErrOffset, topics.ProblemUploadOffset},
 	{firmware.ErrOverlap, topics.ProblemUploadOverlap},
+	{campaign.ErrNeeded, topics.ProblemManifestInUse},
 	{campaign.ErrInUse, topics.ProblemPayloadInUse},
 	{firmware.ErrNoUpload, topics.ProblemUploadNotFound},
 	{firmware.ErrNoPayload, topics.ProblemPayloadNotFound},

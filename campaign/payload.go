@@ -77,8 +77,7 @@ func AbortPayload(tx Tx, t ident.Tenant, d ident.Digest) (firmware.Payload, erro
 }
 
 // DeletePayload deletes a payload's record and gives its room back. It is ErrInUse while a manifest fetches it, and a
-// *NotFoundError where there is none. It reads the tenant's manifests: in the same transaction, so that none can come
-// to name what is being deleted.
+// *NotFoundError where there is none.
 func DeletePayload(tx Tx, t ident.Tenant, d ident.Digest) (firmware.Payload, error) {
 	p, err := tx.Payload(t, d)
 	if err == nil && p.Created.IsZero() {
@@ -87,26 +86,15 @@ func DeletePayload(tx Tx, t ident.Tenant, d ident.Digest) (firmware.Payload, err
 	if err != nil {
 		return p, missing(err, "payload", d)
 	}
-	for after := (ident.Digest{}); ; {
-		page, err := tx.Manifests(t, after, manifestPage)
-		if err != nil {
-			return p, fmt.Errorf("list manifests: %w", err)
-		}
-		for _, m := range page {
-			if _, ok := m.Fetch(d); ok {
-				return p, fmt.Errorf("payload %s is fetched by manifest %s: %w", d, m.Digest, ErrInUse)
-			}
-			after = m.Digest
-		}
-		if len(page) < manifestPage {
-			break
-		}
+	fetching, err := tx.FetchedBy(t, d, ident.Digest{}, 1)
+	if err != nil {
+		return p, fmt.Errorf("list manifests of payload: %w", err)
+	}
+	if len(fetching) > 0 {
+		return p, fmt.Errorf("payload %s is fetched by manifest %s: %w", d, fetching[0], ErrInUse)
 	}
 	if err := tx.DeletePayload(t, d); err != nil {
 		return p, fmt.Errorf("delete payload: %w", err)
 	}
 	return p, nil
 }
-
-// manifestPage is how many manifests are in memory at a time; each may have 64 KiB.
-const manifestPage = 64

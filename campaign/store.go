@@ -50,6 +50,12 @@ type Reader interface {
 	Payloads(t ident.Tenant, after ident.Digest, limit int) ([]firmware.Payload, error)
 	Manifest(ident.Tenant, ident.Digest) (firmware.Manifest, error)
 	Manifests(t ident.Tenant, after ident.Digest, limit int) ([]firmware.Manifest, error)
+	// FetchedBy lists the manifests that fetch a payload, from an index: no manifest is read.
+	FetchedBy(t ident.Tenant, payload, after ident.Digest, limit int) ([]ident.Digest, error)
+	// NeededBy lists the campaigns that need a manifest, see Phase.NeedsManifest, from an index: no campaign is read.
+	NeededBy(t ident.Tenant, manifest ident.Digest, after ident.Campaign, limit int) ([]ident.Campaign, error)
+	// UseIndex counts what FetchedBy and NeededBy list.
+	UseIndex(ident.Tenant) (UseIndex, error)
 	// Floor returns the zero value where nothing was published yet.
 	Floor(t ident.Tenant, vendor, class uuid.UUID, component string) (Floor, error)
 	Device(ident.Tenant, ident.Device) (Device, error)
@@ -113,7 +119,7 @@ type Reader interface {
 
 // Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier. PutAssignment
 // and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Asking, Counts and Running in the same commit,
-// PutDevice those behind Narrow and DeviceCount.
+// PutDevice those behind Narrow and DeviceCount, PutManifest and PutCampaign those behind FetchedBy and NeededBy.
 type Tx interface {
 	Reader
 	PutTenant(Tenant) error
@@ -123,6 +129,8 @@ type Tx interface {
 	// DeletePayload deletes the record; one that is not there is no error.
 	DeletePayload(ident.Tenant, ident.Digest) error
 	PutManifest(ident.Tenant, firmware.Manifest) error
+	// DeleteManifest deletes the record; one that is not there is no error.
+	DeleteManifest(ident.Tenant, ident.Digest) error
 	PutFloor(t ident.Tenant, vendor, class uuid.UUID, component string, f Floor) error
 	PutDevice(ident.Tenant, Device) error
 	// PutWork with the zero value deletes the record.
@@ -155,6 +163,12 @@ type DeviceWork struct {
 type StateIndex struct {
 	Entries map[State]int
 	Kept    map[State]int
+}
+
+// UseIndex is how many entries the indexes of what manifests fetch and of what campaigns need have, counted one by one.
+type UseIndex struct {
+	Fetched int
+	Needed  int
 }
 
 // Narrow is what the indexes of the registry know: the devices of one vendor and class that carry all Labels and are in

@@ -2,7 +2,7 @@ package topics
 
 // Commands about the server's own records.
 type (
-	// ServerCheck asks for the next part of a check: one campaign, or some devices.
+	// ServerCheck asks for the next part of a check: one campaign, some devices, the registry, or the manifests.
 	ServerCheck struct {
 		Cursor string `json:"cursor,omitempty" cbor:"1,keyasint,omitempty"`
 	}
@@ -13,7 +13,8 @@ type (
 		Devices     uint64   `json:"devices" cbor:"3,keyasint"` // with something on their topic
 		Faults      []string `json:"faults,omitempty" cbor:"4,keyasint,omitempty"`
 		Next        string   `json:"next,omitempty" cbor:"5,keyasint,omitempty"`
-		Registered  uint64   `json:"registered,omitempty" cbor:"60,keyasint,omitempty"` // devices, in the last part
+		Registered  uint64   `json:"registered,omitempty" cbor:"60,keyasint,omitempty"` // devices
+		Manifests   uint64   `json:"manifests,omitempty" cbor:"110,keyasint,omitempty"` // in the last part
 	}
 )
 

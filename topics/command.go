@@ -39,6 +39,11 @@ type ManifestGet struct {
 	Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
 }
 
+// ManifestDelete names the manifest to delete.
+type ManifestDelete struct {
+	Digest ident.Digest `json:"digest" cbor:"1,keyasint"`
+}
+
 // Manifest commands.
 type (
 	// ManifestCreate uploads a signed SUIT envelope: checked, verified, then immutable under its digest.

@@ -53,6 +53,7 @@ const (
 	ProblemAppendUndersized    = "append-undersized"
 	ProblemAppendMismatch      = "append-mismatch"
 	ProblemPayloadInUse        = "payload-in-use"
+	ProblemManifestInUse       = "manifest-in-use"
 	ProblemSequenceNotNewer    = "sequence-not-newer"
 	ProblemTooLarge            = "too-large"
 	ProblemDigestMismatch      = "digest-mismatch"
@@ -115,9 +116,10 @@ var Problems = []ProblemSpec{
 	{ProblemIdempotencyMismatch, 409, "The idempotency-key was used with another request", "Use a new key for each new request."},
 	{ProblemUploadOffset, 409, "The offset is not where the upload stands", "Go on from the offset that payload/begin replies."},
 	{ProblemUploadOverlap, 409, "Those bytes are there already", "Go on from the offset that payload/begin replies."},
-	{ProblemPayloadInUse, 409, "A manifest fetches the payload", "Keep the payload as long as the manifest."},
+	{ProblemPayloadInUse, 409, "A manifest fetches the payload", "Keep the payload as long as the manifest, which manifest/delete deletes."},
 	{ProblemAppendUndersized, 422, "An append that is not the last is too small", "Send min_append to max_append bytes at a time; only the end may be shorter."},
 	{ProblemAppendMismatch, 422, "The appended bytes are not what their sum says", "Send the same append again; nothing of it was taken."},
+	{ProblemManifestInUse, 409, "A campaign needs the manifest", "Stop the campaign, or delete it if it is a draft; one that has ended needs no manifest."},
 	{ProblemSequenceNotNewer, 409, "The manifest's sequence number is not above the published ones", "Sign again with a higher sequence number."},
 	{ProblemSequenceTaken, 409, "Another manifest has this sequence number", "Create it again with a higher sequence number: the time of signing, in seconds, is one."},
 	{ProblemManifestBlocks, 409, "The manifest is here with signatures that this envelope lacks", "Add blocks to the envelope that was uploaded before, by fleetbridge manifest sign; or delete the manifest first."},

@@ -51,6 +51,7 @@ var Commands = []CommandSpec{
 	{"manifest", "create", byOperator, true, "Uploads a signed SUIT envelope: verified, then immutable.", ManifestCreate{}, ManifestView{}},
 	{"manifest", "list", byReader, false, "Lists manifests.", Page{}, List[ManifestView]{}},
 	{"manifest", "get", byReader, false, "Shows one manifest.", ManifestGet{}, ManifestView{}},
+	{"manifest", "delete", byOperator, true, "Deletes a manifest that no campaign needs; its sequence number stays taken.", ManifestDelete{}, ManifestView{}},
 	{"device", "add", byOperator, true, "Registers a device, with a credential if asked.", DeviceAdd{}, DeviceView{}},
 	{"device", "list", byReader, false, "Lists devices, all or those that pass a filter.", DeviceList{}, List[DeviceView]{}},
 	{"device", "label", byOperator, true, "Sets and unsets labels and groups of devices, listed or found by a filter.", DeviceLabel{}, DeviceLabelled{}},

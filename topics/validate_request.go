@@ -159,6 +159,13 @@ func (r ManifestGet) Validate() error {
 }
 
 // Validate returns nil or FieldErrors.
+func (r ManifestDelete) Validate() error {
+	var f faults
+	f.digest(r.Digest, "/digest")
+	return f.err()
+}
+
+// Validate returns nil or FieldErrors.
 func (r DeviceAdd) Validate() error {
 	var f faults
 	f.check(!r.Device.IsZero(), "/device", "required")

@@ -23,11 +23,12 @@ func serverCheck(a *app) *cobra.Command {
 				sum.Assignments += v.Assignments
 				sum.Devices += v.Devices
 				sum.Registered += v.Registered
+				sum.Manifests += v.Manifests
 				sum.Faults = append(sum.Faults, v.Faults...)
 				req.Cursor, more = v.Next, v.Next != ""
 			}
 			rows := []row{{"campaigns", fmt.Sprint(sum.Campaigns)}, {"assignments", fmt.Sprint(sum.Assignments)}, {"devices at work", fmt.Sprint(sum.Devices)},
-				{"devices", fmt.Sprint(sum.Registered)}}
+				{"devices", fmt.Sprint(sum.Registered)}, {"manifests", fmt.Sprint(sum.Manifests)}}
 			for _, f := range sum.Faults {
 				rows = append(rows, row{"fault", f})
 			}

@@ -14,9 +14,9 @@ import (
 )
 
 func manifestCommand(a *app) *cobra.Command {
-	return group("manifest", "SUIT manifests: create, sign, verify and show offline; push, ls and get on a server",
+	return group("manifest", "SUIT manifests: create, sign, verify and show offline; push, ls, get and rm on a server",
 		manifestCreate(a), manifestSign(a), manifestTBS(a), manifestAttach(a), manifestVerify(a), manifestShow(a),
-		manifestPush(a), manifestList(a), manifestGet(a))
+		manifestPush(a), manifestList(a), manifestGet(a), manifestRemove(a))
 }
 
 func manifestPush(a *app) *cobra.Command {
@@ -57,6 +57,21 @@ func manifestGet(a *app) *cobra.Command {
 			}
 			var v topics.ManifestView
 			if err := cl.Do(ctx, "manifest", "get", topics.ManifestGet{Digest: d}, &v); err != nil {
+				return err
+			}
+			return a.printManifest(v)
+		})}
+}
+
+func manifestRemove(a *app) *cobra.Command {
+	return &cobra.Command{Use: "rm DIGEST", Short: "Delete a manifest that no campaign needs; its sequence number stays taken", Args: cobra.ExactArgs(1),
+		RunE: a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
+			d, err := ident.ParseDigest(args[0])
+			if err != nil {
+				return err
+			}
+			var v topics.ManifestView
+			if err := cl.Do(ctx, "manifest", "delete", topics.ManifestDelete{Digest: d}, &v); err != nil {
 				return err
 			}
 			return a.printManifest(v)

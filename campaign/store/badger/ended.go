@@ -69,6 +69,7 @@ func (t *tx) DeleteCampaign(tn ident.Tenant, id ident.Campaign) error {
 		return t.fail(fmt.Errorf("delete campaign %s: it has %d assignments: %w", id, total, errRecord))
 	}
 	t.move(endedKey(tn, old), nil)
+	t.move(neededKey(tn, old), nil)
 	if old.Phase.Running() {
 		t.index(keyOf(tn, kindRunning).last(id.String()), false)
 	}

@@ -63,7 +63,7 @@ func (s *Store) Downgrade() error {
 		for it.Rewind(); it.Valid(); it.Next() {
 			k := it.Item().KeyCopy(nil)
 			_, rest, _ := bytes.Cut(k, []byte{0})
-			if len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel || string(rest) == string([]byte{kindQuota, quotaDevices})) {
+			if len(rest) > 0 && (rest[0] == kindClass || rest[0] == kindLabel || rest[0] == kindFetched || rest[0] == kindNeeded || string(rest) == string([]byte{kindQuota, quotaDevices})) {
 				if err := txn.Delete(k); err != nil {
 					return err
 				}

@@ -17,6 +17,8 @@ const (
 	kindAnchor     = 'k' // key
 	kindPayload    = 'p' // digest
 	kindManifest   = 'm' // digest
+	kindFetched    = 'F' // payload digest, manifest digest: index of the manifests by what they fetch
+	kindNeeded     = 'N' // manifest digest, campaign: index of the campaigns that need it
 	kindFloor      = 'f' // vendor[16] class[16] component
 	kindDevice     = 'd' // device
 	kindClass      = 'C' // vendor[16] class[16] device: index of the devices

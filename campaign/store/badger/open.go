@@ -12,8 +12,9 @@ import (
 )
 
 // schemaVersion is the version of keys and records. A store of a higher one is refused, one of a lower one is upgraded.
-// Version 2 has the indexes of the registry, version 3 the count of devices.
-const schemaVersion = 3
+// Version 2 has the indexes of the registry, version 3 the count of devices, version 4 the indexes of what manifests
+// fetch and campaigns need.
+const schemaVersion = 4
 
 // schemaKey holds the schema version in decimal. No tenant's key starts with 0x00.
 var schemaKey = []byte("\x00schema")

@@ -107,13 +107,6 @@ func (t *tx) DeletePayload(tn ident.Tenant, d ident.Digest) error {
 	return nil
 }
 
-func (t *tx) PutManifest(tn ident.Tenant, v firmware.Manifest) error {
-	if err := t.named("manifest", tn, v.Digest); err != nil {
-		return err
-	}
-	return t.put(keyOf(tn, kindManifest).bytes(v.Digest[:]), manifestRecordOf(v))
-}
-
 func (t *tx) PutFloor(tn ident.Tenant, vendor, class uuid.UUID, component string, f campaign.Floor) error {
 	if err := t.named("floor", tn); err != nil {
 		return err

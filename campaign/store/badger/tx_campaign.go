@@ -56,6 +56,7 @@ func (t *tx) PutCampaign(tn ident.Tenant, c campaign.Campaign) error {
 		t.index(keyOf(tn, kindRunning).last(c.ID.String()), r)
 	}
 	t.move(endedKey(tn, old), endedKey(tn, c))
+	t.move(neededKey(tn, old), neededKey(tn, c))
 	if err := t.joinable(tn, old, c); err != nil {
 		return err
 	}

@@ -69,6 +69,14 @@ func (u *upgrader) look(item *kv.Item) error {
 			return nil
 		})
 	}
+	if t, kind, ok := kindOfKey(item.Key()); ok && (kind == kindManifest || kind == kindCampaign) {
+		return item.Value(func(val []byte) error {
+			if err := u.uses(t, kind, val); err != nil {
+				return fmt.Errorf("uses of %q: %w", item.Key(), err)
+			}
+			return nil
+		})
+	}
 	counts, ok := countsOfKey(item.Key())
 	if !ok {
 		return nil
@@ -83,6 +91,32 @@ func (u *upgrader) look(item *kv.Item) error {
 		}
 		return nil
 	})
+}
+
+// uses writes the entries of a manifest, or of a campaign, in the indexes of what is fetched and needed.
+func (u *upgrader) uses(t ident.Tenant, kind byte, val []byte) error {
+	var keys []key
+	if kind == kindManifest {
+		m, err := decodeAs[manifestRecord](val)
+		if err != nil {
+			return err
+		}
+		keys = fetchedKeys(t, m)
+	} else {
+		c, err := decodeAs[campaignRecord](val)
+		if err != nil {
+			return err
+		}
+		if k := neededKey(t, c); k != nil {
+			keys = append(keys, k)
+		}
+	}
+	for _, k := range keys {
+		if err := u.wb.Set(k, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count writes what was counted.
@@ -126,6 +160,16 @@ func countsOfKey(k []byte) (counts key, ok bool) {
 		return nil, false
 	}
 	return keyOf(t, kindCounts).bytes(name), true
+}
+
+// kindOfKey is the tenant and the kind of a key, if it is one of a tenant.
+func kindOfKey(k []byte) (t ident.Tenant, kind byte, ok bool) {
+	tenant, rest, found := bytes.Cut(k, []byte{0})
+	if !found || len(tenant) == 0 || len(rest) < 2 {
+		return t, 0, false
+	}
+	t, err := ident.ParseTenant(string(tenant))
+	return t, rest[0], err == nil
 }
 
 // deviceOfKey says whether k is the key of a device record, and of which.

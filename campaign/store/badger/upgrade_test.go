@@ -10,6 +10,7 @@ import (
 	"fleetbridge/campaign"
 	"fleetbridge/campaign/store/badger"
 	"fleetbridge/campaign/store/storetest"
+	"fleetbridge/firmware"
 	"fleetbridge/ident"
 )
 
@@ -34,7 +35,8 @@ func TestUpgrade(t *testing.T) {
 				return err
 			}
 		}
-		return tx.PutCampaign(acme, campaign.Campaign{ID: spring})
+		m := firmware.Manifest{Digest: ident.Digest{1}, Fetches: []firmware.Fetch{{Role: firmware.RoleImage, Digest: ident.Digest{2}, Size: 1}}}
+		return errors.Join(tx.PutManifest(acme, m), tx.PutCampaign(acme, campaign.Campaign{ID: spring, Phase: campaign.Draft, Manifest: m.Digest}))
 	})
 	if err := errors.Join(err, s.Downgrade()); err != nil {
 		t.Fatal(err)
@@ -60,7 +62,12 @@ func TestUpgrade(t *testing.T) {
 			if counts.Spared != 2 {
 				t.Errorf("%d spared, want 2", counts.Spared)
 			}
-			return errors.Join(err, err2, err3, storetest.Audit(r))
+			fetched, err4 := r.FetchedBy(acme, ident.Digest{2}, ident.Digest{}, 9)
+			needed, err5 := r.NeededBy(acme, ident.Digest{1}, ident.Campaign{}, 9)
+			if len(fetched) != 1 || len(needed) != 1 {
+				t.Errorf("the payload is fetched by %v, the manifest is needed by %v", fetched, needed)
+			}
+			return errors.Join(err, err2, err3, err4, err5, storetest.Audit(r))
 		})
 		if err != nil {
 			t.Error(err)

@@ -18,9 +18,8 @@ import (
 // page is how many records Audit reads at once: small enough that tests cross its border.
 const page = 50
 
-// Audit compares everything that a store derives (counts, index by state, due times, lines for permits, running campaigns, live works, indexes of
-// the registry) with a
-// scan of the records, for all tenants, and returns what differs.
+// Audit compares everything that a store derives (counts, index by state, due times, lines for permits, running campaigns, live works, what manifests
+// fetch and campaigns need, indexes of the registry) with a scan of the records, for all tenants, and returns what differs.
 func Audit(r campaign.Reader) error {
 	ts, err := all(func(after ident.Tenant) ([]campaign.Tenant, error) { return r.Tenants(after, page) },
 		func(t campaign.Tenant) ident.Tenant { return t.ID })
@@ -46,7 +45,7 @@ func AuditTenant(r campaign.Reader, t ident.Tenant) error {
 		return err
 	}
 	want := slices.DeleteFunc(slices.Clone(cs), func(c campaign.Campaign) bool { return !c.Phase.Running() })
-	errs := []error{differ("running campaigns", want, running), auditRegistry(r, t), auditEnded(r, t, cs), auditContinuous(r, t, cs)}
+	errs := []error{differ("running campaigns", want, running), auditRegistry(r, t), auditEnded(r, t, cs), auditContinuous(r, t, cs), auditUses(r, t, cs)}
 	for _, c := range cs {
 		if err := AuditCampaign(r, t, c.ID); err != nil {
 			errs = append(errs, fmt.Errorf("campaign %s: %w", c.ID, err))

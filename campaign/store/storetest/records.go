@@ -62,6 +62,7 @@ func testRecords(t *testing.T, open Open) {
 			name: func(v *firmware.Manifest, d ident.Digest) { v.Digest = d },
 			put:  campaign.Tx.PutManifest, get: campaign.Reader.Manifest, list: campaign.Reader.Manifests,
 		})
+		t.Run("uses", func(t *testing.T) { testUses(t, open(t)) })
 	})
 	t.Run("device", func(t *testing.T) {
 		testKind(t, open, kind[campaign.Device, ident.Device]{
