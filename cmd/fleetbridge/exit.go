@@ -85,7 +85,7 @@ func problemCode(p *topics.Problem) int {
 		return exitVerify
 	}
 	switch p.Status {
-	case 400, 422:
+	case 400, 411, 422:
 		return exitUsage
 	case 401, 403:
 		return exitDenied
