@@ -110,10 +110,11 @@ func samePlan(digest ident.Digest, p campaign.Plan) error {
 const maxBusyShown = 64
 
 func planView(p campaign.Plan) topics.PlanView {
+	least, late := p.Forecast()
 	v := topics.PlanView{
 		Campaign: p.Campaign.ID, Plan: p.Digest, Revision: p.Campaign.Revision, At: p.At.UTC(), Devices: p.Devices, Bytes: p.Bytes(),
 		Poisoned: p.Poisoned, Unseen: p.Unseen, Unjudged: p.Unjudged, Unjudgeable: p.Unjudgeable, Refused: p.Refused,
-		Forecast: topics.Duration(p.Forecast()), Items: []topics.PlanDevice{},
+		Forecast: topics.Duration(least), Late: late, Items: []topics.PlanDevice{},
 	}
 	for i, n := range p.Waves {
 		v.Waves = append(v.Waves, topics.PlanWave{Wave: i + 1, Devices: n, Filter: p.Campaign.Policy.Waves[i].Filter})

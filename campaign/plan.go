@@ -3,7 +3,6 @@ package campaign
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -202,33 +201,3 @@ func (p Plan) Page(after Place, limit int) []Planned {
 
 // Bytes is what the devices of p download at most: one with a delta for what it holds takes less.
 func (p Plan) Bytes() int64 { return int64(p.Devices) * p.Campaign.Size }
-
-// Forecast is the least time that the policy's pace takes, if every device is done at once: its rate, and the soak time
-// of each wave but the last. 0: nothing holds it back.
-func (p Plan) Forecast() time.Duration {
-	sum := p.Campaign.Policy.Rate.takes(p.Devices)
-	for _, n := range p.Waves[:max(len(p.Waves)-1, 0)] {
-		if n > 0 {
-			sum += p.Campaign.Policy.Soak
-		}
-	}
-	return sum
-}
-
-// takes is how long n offers take when each is confirmed at once.
-func (r Rate) takes(n int) time.Duration {
-	if r.PerMinute == 0 {
-		return 0
-	}
-	var minutes float64
-	for done := 0; done < n; {
-		step := n - done
-		now := r.At(uint64(done))
-		if r.Factor != 0 && now < r.Max {
-			step = min(r.Every, step)
-		}
-		minutes += float64(step) / now
-		done += step
-	}
-	return time.Duration(min(minutes*float64(time.Minute), math.MaxInt64/2)).Round(time.Second)
-}

@@ -321,21 +321,3 @@ func TestCoveringFirstWave(t *testing.T) {
 		}
 	}
 }
-
-func TestForecast(t *testing.T) {
-	p := campaign.Plan{Devices: 1000, Waves: []int{10, 0, 990}}
-	for name, tt := range map[string]struct {
-		rollout campaign.Rollout
-		want    time.Duration
-	}{
-		"nothing holds it back": {campaign.Rollout{}, 0},
-		"soak of the one wave":  {campaign.Rollout{Soak: time.Hour}, time.Hour},
-		"constant rate":         {campaign.Rollout{Rate: campaign.Rate{PerMinute: 100}}, 10 * time.Minute},
-		"growing rate":          {campaign.Rollout{Rate: campaign.Rate{PerMinute: 10, Factor: 2, Every: 100, Max: 40}}, 10*time.Minute + 5*time.Minute + 20*time.Minute},
-	} {
-		p.Campaign.Policy.Rollout = tt.rollout
-		if got := p.Forecast(); got != tt.want {
-			t.Errorf("%s: %s, want %s", name, got, tt.want)
-		}
-	}
-}

@@ -17,8 +17,8 @@ type Rate struct {
 
 // Bounds of a rate.
 const (
-	MinRate   = 0.01 // per minute
-	MaxRate   = 1e6  // per minute
+	MinRate   = 0.01      // per minute
+	MaxRate   = 1_000_000 // per minute
 	MaxFactor = 10
 )
 
@@ -34,7 +34,7 @@ func (r Rate) check(bad *InvalidError) {
 		return
 	}
 	if !(r.PerMinute >= MinRate && r.PerMinute <= MaxRate) { // written so that NaN fails, here and below
-		bad.add("/policy/rate/per_minute", "want %g to %g", MinRate, MaxRate)
+		bad.add("/policy/rate/per_minute", "want %g to %d", MinRate, MaxRate)
 	}
 	if r.Factor == 0 {
 		if r.Every != 0 || r.Max != 0 {
@@ -49,7 +49,7 @@ func (r Rate) check(bad *InvalidError) {
 		bad.add("/policy/rate/every", "want 1 to %d", maxCount)
 	}
 	if !(r.Max >= r.PerMinute && r.Max <= MaxRate) {
-		bad.add("/policy/rate/max", "want per_minute to %g", MaxRate)
+		bad.add("/policy/rate/max", "want per_minute to %d", MaxRate)
 	}
 }
 

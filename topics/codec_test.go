@@ -502,3 +502,16 @@ func TestReportSurvivesItsTrimmings(t *testing.T) {
 		}
 	}
 }
+
+// TestProblemNamesItsTypeInItsFirstLine keeps what follows a filter's caret away from it.
+func TestProblemNamesItsTypeInItsFirstLine(t *testing.T) {
+	for detail, want := range map[string]string{
+		"":                     topics.ProblemInvalidRequest,
+		"no":                   "no (invalid-request)",
+		"no\n | a = b\n | ..^": "no (invalid-request)\n | a = b\n | ..^",
+	} {
+		if got := topics.NewProblem(topics.ProblemInvalidRequest, detail).Error(); got != want {
+			t.Errorf("%q: %q, want %q", detail, got, want)
+		}
+	}
+}

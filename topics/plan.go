@@ -33,9 +33,10 @@ type (
 		Unjudged    uint64          `json:"unjudged,omitempty" cbor:"12,keyasint,omitempty"` // left out because the filter failed on them
 		Unjudgeable string          `json:"unjudgeable,omitempty" cbor:"13,keyasint,omitempty"`
 		Refused     string          `json:"refused,omitempty" cbor:"14,keyasint,omitempty"`  // why a start would be refused
-		Forecast    Duration        `json:"forecast,omitempty" cbor:"15,keyasint,omitempty"` // the least time that the policy's pace takes
+		Forecast    Duration        `json:"forecast,omitempty" cbor:"15,keyasint,omitempty"` // the least time that the policy's pace and windows take
 		Items       []PlanDevice    `json:"items" cbor:"16,keyasint"`                        // in the order of their turns
 		Next        string          `json:"next,omitempty" cbor:"17,keyasint,omitempty"`
+		Late        bool            `json:"late,omitempty" cbor:"18,keyasint,omitempty"` // it expires before the forecast has passed
 	}
 	// PlanWave is a wave of a plan.
 	PlanWave struct {

@@ -1,5 +1,7 @@
 package topics
 
+import "strings"
+
 // Problem is an RFC 9457 problem: the body of a reply that is not a success, and of `chunk/{token}/error`. Its CBOR keys
 // are no other message's, so that a client without properties (MQTT 3.1.1) can tell it from a success.
 type Problem struct {
@@ -23,7 +25,11 @@ func (p *Problem) Error() string {
 	if p.Detail == "" {
 		return p.Type
 	}
-	return p.Detail + " (" + p.Type + ")"
+	first, rest, _ := strings.Cut(p.Detail, "\n")
+	if rest != "" { // the lines of a filter and its caret
+		rest = "\n" + rest
+	}
+	return first + " (" + p.Type + ")" + rest
 }
 
 // The problem types.

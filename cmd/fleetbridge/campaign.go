@@ -145,6 +145,9 @@ func (m campaignFlags) policy() (topics.Policy, error) {
 		if err := into.UnmarshalText([]byte(text)); err != nil {
 			return p, usagef("--deadline %s: %w", state, err)
 		}
+		if *into <= 0 {
+			return p, usagef("--deadline %s=%s: want more than 0", state, text)
+		}
 	}
 	m.retry.into(&p)
 	return p, nil

@@ -106,8 +106,12 @@ func (a *app) printPlan(v topics.PlanView) error {
 		}
 	}
 	rows = append(rows, row{"filter error", v.Unjudgeable})
-	if v.Forecast > 0 {
-		rows = append(rows, row{"takes at least", time.Duration(v.Forecast).String()})
+	if v.Forecast > 0 || v.Late {
+		text := time.Duration(v.Forecast).String()
+		if v.Late {
+			text += ", and it expires before: see its windows, rate, soak, end_at and within"
+		}
+		rows = append(rows, row{"takes at least", text})
 	}
 	return a.printOne(v, rows...)
 }

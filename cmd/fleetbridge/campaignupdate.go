@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleetbridge/ident"
 	"fleetbridge/internal/client"
@@ -19,7 +20,7 @@ func campaignUpdate(a *app) *cobra.Command {
 	var revision uint64
 	c := &cobra.Command{Use: "update CAMPAIGN", Short: "Edit a draft; after the start, its description", Args: cobra.ExactArgs(1),
 		Long: "update changes what its flags name and leaves the rest. With -f the file is the whole draft: what it does not\n" +
-			"name becomes the default, which is also how to unset something. An update that crosses another one is refused (exit 5)."}
+			"name becomes the default, which is how to unset something. An update that crosses another one is refused (exit 5)."}
 	m.flags(c)
 	c.Flags().Uint64Var(&revision, "if-revision", 0, "only if the campaign is at this revision (default: the one that was read)")
 	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
@@ -52,6 +53,9 @@ func (m campaignFlags) change(c *cobra.Command, stdin io.Reader, now topics.Camp
 		req.Description, req.Manifest, req.Selection, req.Policy = &whole.Description, whole.Manifest, &whole.Selection, &whole.Policy
 		return req, file, err
 	}
+	if err := unsets(c); err != nil {
+		return req, nil, err
+	}
 	if c.Flags().Changed("description") {
 		req.Description = &m.description
 	}
@@ -83,6 +87,17 @@ func (m campaignFlags) change(c *cobra.Command, stdin io.Reader, now topics.Camp
 		return req, nil, usagef("nothing to change: name it by flags or -f")
 	}
 	return req, nil, nil
+}
+
+// unsets refuses flags that would do nothing: those with the value that means that they are absent.
+func unsets(c *cobra.Command) error {
+	var err error
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed && f.Name != "description" && f.Value.String() == f.DefValue {
+			err = usagef("--%s %s: flags set and can't unset; give the whole draft by -f", f.Name, f.Value)
+		}
+	})
+	return err
 }
 
 // overlay sets in *base what over has: the members that its JSON form names.

@@ -63,6 +63,8 @@ func await(ctx context.Context, cl *client.Client, id ident.Campaign, g goal, wi
 	switch {
 	case met == reached:
 		return last, nil
+	case met == never && !over(last):
+		return last, &failure{code: exitCampaign, err: fmt.Errorf("%s is %s and has %d waves: %w", id, last.State, len(last.Waves), errNeverComes)}
 	case met == never:
 		return last, &failure{code: exitCampaign, err: fmt.Errorf("%s: %s %s: %w", id, last.State, strings.TrimSpace(last.Outcome+" "+last.Reason), errCampaign)}
 	case ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded):
@@ -70,6 +72,9 @@ func await(ctx context.Context, cl *client.Client, id ident.Campaign, g goal, wi
 	}
 	return last, err
 }
+
+// errNeverComes is wrapped by the error of a goal that a running campaign can't come to.
+var errNeverComes = errors.New("what --for names can't come")
 
 // verdict is what a progress means for a goal.
 type verdict int
@@ -97,7 +102,13 @@ func parseGoal(s string) (goal, error) {
 		if err != nil || n < 1 {
 			return nil, usagef("--for %q: want such as wave:2", s)
 		}
-		return ended(func(p topics.Progress) bool { return len(p.Waves) > 0 && ran(p) && p.Wave >= n }), nil
+		open := ended(func(p topics.Progress) bool { return len(p.Waves) > 0 && ran(p) && p.Wave >= n })
+		return func(p topics.Progress) verdict {
+			if len(p.Waves) > 0 && ran(p) && n > len(p.Waves) {
+				return never
+			}
+			return open(p)
+		}, nil
 	case string(campaign.Paused):
 		return ended(func(p topics.Progress) bool { return p.State == string(campaign.Paused) }), nil
 	}
@@ -109,6 +120,9 @@ func parseGoal(s string) (goal, error) {
 		return nil, usagef("--for %q: succeeded, stopped, a campaign's state, wave:N, or a device's state such as confirmed:N or confirmed:N%%", s)
 	}
 	return func(p topics.Progress) verdict {
+		if life[i] == campaign.Active && p.Outcome == string(campaign.Refused) {
+			return never // it never was
+		}
 		if slices.Index(life, campaign.Phase(p.State)) >= i || p.State == string(campaign.Paused) && i <= slices.Index(life, campaign.Active) {
 			return reached
 		}

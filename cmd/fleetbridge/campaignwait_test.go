@@ -15,6 +15,7 @@ func TestGoals(t *testing.T) {
 	draft, active, paused := at("draft", "", 1, 0), at("active", "", 2, 5), at("paused", "", 2, 5)
 	good, bad, archived := at("stopped", "succeeded", 3, 18), at("stopped", "autostopped", 2, 5), at("archived", "succeeded", 3, 18)
 	draft.Waves, draft.Total = nil, 0
+	refused := topics.Progress{State: "stopped", Outcome: "refused"}
 	for _, tt := range []struct {
 		goal string
 		p    topics.Progress
@@ -26,6 +27,8 @@ func TestGoals(t *testing.T) {
 		{"paused", active, notYet}, {"paused", paused, reached}, {"paused", good, never},
 		{"wave:1", draft, notYet}, {"wave:1", at("starting", "", 1, 0), notYet}, {"wave:1", at("active", "", 1, 0), reached},
 		{"wave:2", active, reached}, {"wave:2", paused, reached}, {"wave:3", active, notYet}, {"wave:3", bad, never}, {"wave:3", good, reached},
+		{"wave:4", draft, notYet}, {"wave:4", active, never}, {"wave:4", good, never},
+		{"active", refused, never}, {"stopped", refused, reached}, {"starting", refused, reached},
 		{"confirmed:5", draft, notYet}, {"confirmed:5", active, reached}, {"confirmed:6", active, notYet}, {"confirmed:6", bad, never}, {"confirmed:25%", active, reached},
 		{"confirmed:26%", active, notYet}, {"confirmed:10%", draft, notYet},
 	} {

@@ -132,7 +132,7 @@ func hint(err error) string {
 		return f.hint
 	case errors.As(err, &p):
 		known, _ := topics.LookupProblem(p.Type) // a newer server's own problem has no hint here
-		return known.Fix
+		return commandHint(known)
 	case errors.Is(err, client.ErrUnreachable):
 		return "is `fleetbridge serve` running at the address that the context file names?"
 	case errors.Is(err, client.ErrDenied):

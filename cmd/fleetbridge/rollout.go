@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"strings"
 	"time"
 
@@ -61,6 +62,11 @@ func parseWindow(s string) (topics.Window, error) {
 
 // into puts what the flags say into p.
 func (r rolloutFlags) into(p *topics.Policy) error {
+	for _, v := range []float64{r.rate.PerMinute, r.rate.Factor, r.rate.Max, r.waveFailure, r.waveSilent} {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return usagef("%g is no rate, factor or percentage: want a number", v)
+		}
+	}
 	p.Manual, p.Soak = r.manual, topics.Duration(r.soak)
 	p.WaveFailurePercent, p.WaveSilentPercent = r.waveFailure, r.waveSilent
 	p.Rate, p.Priority = r.rate, r.priority

@@ -175,13 +175,14 @@ func countsText(p topics.Progress) string {
 }
 
 // track draws the progress of a campaign on stderr: a line per wave, drawn over on a terminal; elsewhere a wave's line
-// when it is settled, and a line of counts every ten seconds.
+// when it is settled, and a line of counts when the state is another, and every ten seconds.
 type track struct {
 	a     *app
 	live  bool
 	width func() int // of the terminal, which may change; a line that wraps could not be drawn over
 	start time.Time
 	drawn int // lines to draw over
+	state string
 	told  int // waves whose line is written for good
 	last  time.Time
 	took  map[int]time.Duration // until each settled wave was
@@ -221,8 +222,8 @@ func (t *track) at(p topics.Progress) {
 		fmt.Fprintln(t.a.stderr, t.wave(t.told, len(p.Waves), w, defaultWidth))
 		t.told++
 	}
-	if time.Since(t.last) > lineEvery {
-		t.last = time.Now()
+	if time.Since(t.last) > lineEvery || p.State != t.state && !over(p) {
+		t.state, t.last = p.State, time.Now()
 		fmt.Fprintf(t.a.stderr, "  %s: %s%s\n", p.State, countsText(p), prefix(", ", t.pace.text(p)))
 	}
 	if over(p) && len(p.Reasons) > 0 {

@@ -50,6 +50,13 @@ func TestTrackIsPlainWithoutTerminal(t *testing.T) {
 	if len(lines) != 2 || !strings.Contains(lines[0], "wave 1/2") || !strings.Contains(lines[1], "5/5  confirmed 5") || strings.Contains(words.String(), "\x1b") {
 		t.Errorf("got %q", lines)
 	}
+	words.Reset()
+	for range 3 {
+		track.at(topics.Progress{State: "active", Total: 7})
+	}
+	if got := words.String(); got != "  active: 7 devices\n" {
+		t.Errorf("a new state is told as %q", got)
+	}
 	a.quiet = true
 	words.Reset()
 	track.at(topics.Progress{Waves: []topics.WaveProgress{wave(0, 2)}})
