@@ -29,7 +29,7 @@ func (p Plan) Forecast() (least time.Duration, late bool) {
 			now = now.Add(c.Policy.Soak)
 		}
 	}
-	return now.Sub(begin), done > 0 && !now.Before(end)
+	return now.Sub(begin).Round(time.Second), done > 0 && !now.Before(end)
 }
 
 // maxForecast bounds how many openings and closings of windows a forecast looks at: what is beyond is left out of it.

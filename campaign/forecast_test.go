@@ -11,7 +11,7 @@ import (
 func TestForecast(t *testing.T) {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	nights := []campaign.Window{{Cron: "0 2 * * *", Duration: 2 * time.Hour}}
-	const hour = time.Hour
+	const hour, moment = time.Hour, 400 * time.Millisecond // plans are made at any moment, and forecast in seconds
 	for name, tt := range map[string]struct {
 		rollout campaign.Rollout
 		want    time.Duration
@@ -31,7 +31,7 @@ func TestForecast(t *testing.T) {
 		"no window in its time": {campaign.Rollout{Windows: []campaign.Window{{Cron: "0 0 29 2 *", Duration: hour}}}, time.Date(2028, 2, 29, 0, 0, 0, 0, time.UTC).Sub(at), true},
 		"never opens":           {campaign.Rollout{Windows: []campaign.Window{{Cron: "broken", Duration: hour}}}, campaign.MaxWithin, true},
 	} {
-		p := campaign.Plan{At: at, Devices: 1000, Waves: []int{10, 0, 990}}
+		p := campaign.Plan{At: at.Add(moment), Devices: 1000, Waves: []int{10, 0, 990}}
 		p.Campaign.Policy = campaign.PolicyDefaults()
 		p.Campaign.Policy.Rollout = tt.rollout
 		if got, late := p.Forecast(); got != tt.want || late != tt.late {

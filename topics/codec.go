@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -167,7 +169,7 @@ func plain(err error) error {
 	)
 	switch {
 	case errors.As(err, &j):
-		return fmt.Errorf("member %q: %s is not what belongs here", j.Field, j.Value)
+		return fmt.Errorf("member %q: %s is not what belongs here", wireMember(j.Field), j.Value)
 	case errors.As(err, &c):
 		member := c.StructFieldName[strings.LastIndexByte(c.StructFieldName, '.')+1:]
 		return fmt.Errorf("member %s: CBOR %s is not what belongs here", member, c.CBORType)
@@ -229,4 +231,11 @@ func decodeValid[T Validator](b []byte, limit int) (T, Format, error) {
 		return zero, f, fmt.Errorf("decode body: %w: %w", ErrMalformed, err)
 	}
 	return v, f, v.Validate()
+}
+
+// wireMember is the path of a member as it is on the wire: encoding/json names embedded structs too, which have no
+// place there. Members are lower case.
+func wireMember(path string) string {
+	parts := slices.DeleteFunc(strings.Split(path, "."), func(s string) bool { return s != "" && unicode.IsUpper(rune(s[0])) })
+	return strings.Join(parts, ".")
 }

@@ -515,3 +515,12 @@ func TestProblemNamesItsTypeInItsFirstLine(t *testing.T) {
 		}
 	}
 }
+
+// TestDecodeNamesMembersOfTheWire names what is wrong in an embedded part of a command by its path in the body.
+func TestDecodeNamesMembersOfTheWire(t *testing.T) {
+	var req topics.CampaignStart
+	_, err := topics.Decode([]byte(`{"campaign":"a","if_revision":-1}`), &req)
+	if err == nil || !strings.Contains(err.Error(), `member "if_revision"`) {
+		t.Errorf("got %v", err)
+	}
+}
