@@ -149,7 +149,31 @@ func (c *call) pinned(ctx context.Context, req topics.CampaignStart) (ident.Dige
 	return p.Digest, p.Campaign.Revision, samePlan(req.IfPlan, p)
 }
 
+// stillPlanned says of a campaign that waits for the approval of the plan that a request names whether that is its plan
+// now: approved, a campaign whose devices have changed could only be refused.
+func (c *call) stillPlanned(ctx context.Context, req topics.CampaignApprove) error {
+	var found campaign.Campaign
+	err := c.view(ctx, func(r campaign.Reader) (err error) {
+		found, err = r.Campaign(c.tenant, req.Campaign)
+		return orMissing(err, "campaign", req.Campaign)
+	})
+	if err != nil || found.Phase != campaign.AwaitingApproval || found.Plan != req.Plan {
+		return err // Approve says what is wrong
+	}
+	p, err := c.makePlan(ctx, req.Campaign)
+	if err != nil {
+		return err
+	}
+	if err := samePlan(req.Plan, p); err != nil {
+		return fmt.Errorf("%w: reject it, and start it anew", err)
+	}
+	return nil
+}
+
 func campaignApprove(ctx context.Context, c *call, req topics.CampaignApprove) (any, error) {
+	if err := c.stillPlanned(ctx, req); err != nil {
+		return nil, err
+	}
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		approved, res, err := campaign.Approve(tx, c.now, c.tenant, req.Campaign, req.IfRevision, c.by.Name.String(), req.Plan)
 		if err != nil {

@@ -17,7 +17,7 @@ func TestPlanIsPagedApprovedAndHeldTo(t *testing.T) {
 	m := f.published([]byte("new firmware"))
 	f.fleet(7)
 	id := campaignID("c1")
-	f.ok("campaign", "create", topics.CampaignCreate{Campaign: id, Manifest: m.Digest,
+	f.ok("campaign", "create", topics.CampaignCreate{Campaign: id, Manifest: m.Digest, Selection: topics.Selection{Filter: `labels.hold != "yes"`},
 		Policy: topics.Policy{Waves: []topics.Wave{{Filter: `id == "dev-003"`}, {Count: 2}, {Percent: 100}}, Approval: true}}, nil)
 	req := topics.CampaignPlan{Page: topics.Page{Limit: 3}, Campaign: id}
 	var first topics.PlanView
@@ -57,6 +57,12 @@ func TestPlanIsPagedApprovedAndHeldTo(t *testing.T) {
 	f.ok("campaign", "reject", topics.CampaignRef{Campaign: id, Reason: "not yet"}, nil)
 	f.ok("campaign", "start", topics.CampaignRef{Campaign: id}, nil) // a policy that wants an approval has a plan made
 	boss := topics.Principal{Tenant: operator.Tenant, Role: topics.RoleOperator, Name: name("boss")}
+	six := []ident.Device{device("dev-006")}
+	f.ok("device", "label", topics.DeviceLabel{Devices: six, Set: map[string]string{"hold": "yes"}}, nil)
+	if p := f.do(command{p: boss, noun: "campaign", verb: "approve"}, yes, nil); p == nil || p.Type != topics.ProblemPlanChanged {
+		t.Fatalf("approved a plan that is out of date: %v", p)
+	}
+	f.ok("device", "label", topics.DeviceLabel{Devices: six, Unset: []string{"hold"}}, nil)
 	if p := f.do(command{p: boss, noun: "campaign", verb: "approve"}, yes, &v); p != nil {
 		t.Fatalf("approve: %v", p)
 	}

@@ -174,6 +174,9 @@ func plain(err error) error {
 		member := c.StructFieldName[strings.LastIndexByte(c.StructFieldName, '.')+1:]
 		return fmt.Errorf("member %s: CBOR %s is not what belongs here", member, c.CBORType)
 	}
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "cbor: cannot unmarshal text for ") {
+		return inner // without the name of our type
+	}
 	return err
 }
 

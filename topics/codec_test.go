@@ -524,3 +524,16 @@ func TestDecodeNamesMembersOfTheWire(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestDecodeSaysTextsInWordsOfTheContract reads a duration that is none: no name of a Go type is told.
+func TestDecodeSaysTextsInWordsOfTheContract(t *testing.T) {
+	body, err := topics.Encode(topics.CampaignCreate{Policy: topics.Policy{Soak: -1}}, topics.CBOR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var req topics.CampaignCreate
+	_, err = topics.Decode(body, &req)
+	if err == nil || !strings.Contains(err.Error(), `parse duration "-1ns": negative`) || strings.Contains(err.Error(), "topics.") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleetbridge/campaign"
 	"fleetbridge/internal/client"
 	"fleetbridge/topics"
 )
@@ -22,7 +23,12 @@ func campaignStop(a *app) *cobra.Command {
 	c.RunE = a.withClient(func(ctx context.Context, cl *client.Client, args []string) error {
 		v, err := campaignDo(ctx, cl, "stop", args[0], reason)
 		if err != nil {
-			return err
+			now, _ := campaignDo(ctx, cl, "get", args[0], "") // what it is if that can't be told, err says
+			if now.State != string(campaign.Stopping) {
+				return err
+			}
+			a.say("%s is stopping already", now.Campaign)
+			v = now
 		}
 		if within > 0 {
 			if v, err = afterStop(ctx, cl, v, within); err != nil {

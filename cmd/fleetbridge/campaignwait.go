@@ -41,6 +41,9 @@ func campaignWait(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if a.output != "table" {
+			return a.printJSON(last)
+		}
 		a.say("%s is %s: %s", last.Campaign, strings.TrimSpace(last.State+" "+last.Outcome), countsText(last))
 		return nil
 	})

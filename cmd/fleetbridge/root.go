@@ -67,6 +67,9 @@ func newRoot(a *app) *cobra.Command {
 			if err := a.checkGlobals(c.Annotations[formatAnnotation]); err != nil {
 				return err
 			}
+			if err := noNegativeTimes(c); err != nil {
+				return err
+			}
 			a.started = true
 			return nil
 		},
@@ -86,6 +89,17 @@ func newRoot(a *app) *cobra.Command {
 	polish(root)
 	a.complete(root)
 	return root
+}
+
+// noNegativeTimes refuses them for every flag that is a duration.
+func noNegativeTimes(c *cobra.Command) error {
+	var err error
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() == "duration" && strings.HasPrefix(f.Value.String(), "-") {
+			err = usagef("--%s %s: a time can't be negative", f.Name, f.Value)
+		}
+	})
+	return err
 }
 
 // polish gives every command below c errors that name the argument that is missing, and hides the defaults that stand
