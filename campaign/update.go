@@ -56,6 +56,9 @@ func (e Change) allowed(c Campaign) error {
 	if c.Phase == Draft || described && c.Phase != Archived {
 		return nil
 	}
+	if described {
+		return fmt.Errorf("campaign %s is %s, nothing of it changes any more: %w", c.ID, c.Phase, ErrPhase)
+	}
 	return fmt.Errorf("campaign %s is %s, only a draft's manifest, selection and policy can change: %w", c.ID, c.Phase, ErrPhase)
 }
 

@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -78,7 +79,16 @@ func Why(r Reader, now time.Time, t ident.Tenant, d ident.Device, only ident.Cam
 		}
 		list = append(list, a)
 	}
+	slices.SortStableFunc(list, func(a, b Answer) int { return cmp.Compare(a.over(), b.over()) })
 	return list, more, nil
+}
+
+// over is 1 of a campaign that has ended, which is of less interest.
+func (a Answer) over() int {
+	if a.Phase == Stopped || a.Phase == Archived || a.Phase == Deleting {
+		return 1
+	}
+	return 0
 }
 
 // explainer is one question.

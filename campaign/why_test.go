@@ -109,3 +109,24 @@ func TestWhyIsBoundedAndSaysWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestWhyBeginsWithWhatRuns: campaigns that are over come after one that has yet to touch the device.
+func TestWhyBeginsWithWhatRuns(t *testing.T) {
+	w := newWorld(t)
+	m := w.manifest("v2")
+	w.register("a")
+	for _, name := range []string{"c1", "c2"} {
+		c := w.create(name, m, policy())
+		w.run(c)
+		w.stop(c)
+		w.run(c)
+	}
+	w.run(w.create("c3", m, policy(func(p *campaign.Policy) { p.Windows = []campaign.Window{{Cron: "0 0 29 2 *", Duration: time.Minute}} })))
+	list, _, err := campaign.Why(w.m, w.now, acme, device("a"), ident.Campaign{}, false)
+	if err != nil || len(list) != 3 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if got := list[0]; got.Campaign.String() != "c3" || got.Code != campaign.WhyOutsideWindow {
+		t.Errorf("first: %+v", got)
+	}
+}
