@@ -143,7 +143,7 @@ var Problems = []ProblemSpec{
 	{ProblemManifestSevered, 422, "The manifest severs a member other than text", "Keep the command sequences inside of the manifest: sever text only."},
 	{ProblemSequenceTooFar, 422, "The manifest's sequence number lies too far in the future", "Use the time of signing, in seconds since 1970: a higher one would lock the devices out of every later update."},
 	{ProblemPayloadSize, 422, "The payload has another size than the manifest says", "Create the manifest from the payload file itself."},
-	{ProblemQuota, 429, "A quota or rate is used up", "Wait, or ask the administrator for more."},
+	{ProblemQuota, 429, "A quota or rate is used up", "Wait, or ask the administrator for more; of uploads, payload/uploads lists the unfinished ones."},
 	{ProblemStoreUnavailable, 503, "The store can't commit now", "Send it again with the same idempotency-key."},
 	{ProblemInternal, 500, "The server failed", "Send it again with the same idempotency-key; report it with the time and topic if it stays."},
 	{ProblemFetchInvalid, 422, "The fetch is out of its bounds", "Correct the members that errors points at."},

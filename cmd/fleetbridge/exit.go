@@ -9,6 +9,7 @@ import (
 
 	"fleetbridge/firmware"
 	"fleetbridge/firmware/cose"
+	"fleetbridge/firmware/suit"
 	"fleetbridge/ident"
 	"fleetbridge/internal/client"
 	"fleetbridge/internal/config"
@@ -124,6 +125,9 @@ func (a *app) printError(err error) {
 	}
 }
 
+// envelopeHint is for a file that is no envelope.
+const envelopeHint = "a SUIT envelope begins with d86b, tag 107; `fleetbridge manifest create` makes one"
+
 func hint(err error) string {
 	var f *failure
 	var p *topics.Problem
@@ -139,6 +143,10 @@ func hint(err error) string {
 		return "the context file's user and token must be a live credential of that server, and its role must allow the command"
 	case errors.Is(err, client.ErrTimeout):
 		return "a longer --timeout may help; a command that changes something may have been carried out"
+	case errors.Is(err, suit.ErrMalformed):
+		return envelopeHint
+	case errors.Is(err, cose.ErrKey):
+		return "`fleetbridge key generate` makes a key, `fleetbridge key public` prints its public half"
 	case errors.Is(err, firmware.ErrUntrusted):
 		return "sign it with `fleetbridge manifest sign`, with the key whose public half is the trust anchor"
 	}

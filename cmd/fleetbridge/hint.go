@@ -16,6 +16,8 @@ var ourCommands = []string{
 	"device/list", "device ls",
 	"manifest/create", "manifest push",
 	"payload/begin, append and commit", "payload push",
+	"payload/begin", "payload push",
+	"payload/uploads", "payload uploads",
 	"tenant/list", "tenant ls",
 	"trust/get", "trust show",
 	"trust/list", "trust ls",

@@ -26,8 +26,7 @@ func manifestShow(a *app) *cobra.Command {
 			}
 			tree, err := suit.Describe(envelope)
 			if err != nil {
-				return &failure{code: exitVerify, err: fmt.Errorf("show %s: %w", args[0], err),
-					hint: "a SUIT envelope begins with d86b, tag 107; `fleetbridge manifest create` makes one"}
+				return &failure{code: exitVerify, err: fmt.Errorf("show %s: %w", args[0], err), hint: envelopeHint}
 			}
 			return a.printEnvelope(envelope, tree)
 		}}

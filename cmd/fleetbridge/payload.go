@@ -30,6 +30,9 @@ func payloadPush(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if size == 0 {
+			return usagef("%s is empty: there is nothing to install", args[0])
+		}
 		f, err := os.Open(args[0])
 		if err != nil {
 			return fmt.Errorf("read payload: %w", err)

@@ -70,8 +70,8 @@ func ParseSPKI(der []byte) (PublicKey, error) {
 		return PublicKey{}, fmt.Errorf("parse public key: %d bytes, at most %d: %w", len(der), maxKey, ErrKey)
 	}
 	pub, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return PublicKey{}, fmt.Errorf("parse public key: %w: %w", ErrKey, err)
+	if err != nil { // what the decoder of ASN.1 says of itself tells nobody anything
+		return PublicKey{}, fmt.Errorf("parse public key: neither PEM, nor a DER SubjectPublicKeyInfo of a known kind, nor a COSE_Key: %w", ErrKey)
 	}
 	k, err := newPublicKey(pub)
 	if err != nil {
