@@ -34,6 +34,7 @@ var problemTable = []struct {
 	{campaign.ErrOwnCampaign, topics.ProblemNotAllowed},
 	{campaign.ErrQuota, topics.ProblemQuota},
 	{campaign.ErrPhase, topics.ProblemWrongPhase},
+	{firmware.ErrNoRoom, topics.ProblemQuota}, // before what the store says of its disk
 	{campaign.ErrUnavailable, topics.ProblemStoreUnavailable},
 	{campaign.ErrClosed, topics.ProblemStoreUnavailable},
 	{firmware.ErrRevoked, topics.ProblemManifestKeyRevoked},
@@ -56,7 +57,6 @@ var problemTable = []struct {
 	{firmware.ErrNoUpload, topics.ProblemUploadNotFound},
 	{firmware.ErrNoPayload, topics.ProblemPayloadNotFound},
 	{firmware.ErrQuota, topics.ProblemQuota},
-	{firmware.ErrNoRoom, topics.ProblemQuota},
 	{firmware.ErrTooLarge, topics.ProblemTooLarge},
 	{context.DeadlineExceeded, topics.ProblemStoreUnavailable},
 	{context.Canceled, topics.ProblemStoreUnavailable},
@@ -108,7 +108,10 @@ func problemOf(err error) *topics.Problem {
 
 // detailOf is what the client may read of err: nothing of a failure that is ours.
 func detailOf(slug string, err error) string {
-	if slug == topics.ProblemStoreUnavailable {
+	switch {
+	case errors.Is(err, firmware.ErrNoRoom):
+		return "the server's disk has no room for so many bytes; none of them was taken"
+	case slug == topics.ProblemStoreUnavailable:
 		return "it is not known whether the command was carried out; send it again with the same idempotency key"
 	}
 	return err.Error()
