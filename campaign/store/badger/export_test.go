@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"strconv"
 	"time"
 
 	kv "github.com/dgraph-io/badger/v4"
@@ -49,6 +50,9 @@ func (s *Store) DropSets() {
 	defer s.shown.mu.Unlock()
 	s.shown.newest.sets = nil
 }
+
+// NewerSchema is the version of a store that a later program wrote.
+var NewerSchema = strconv.Itoa(schemaVersion + 1)
 
 // SetVersion writes a schema version.
 func (s *Store) SetVersion(v string) error {

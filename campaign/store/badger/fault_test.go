@@ -356,7 +356,7 @@ func TestReopen(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	for _, v := range []string{"4", "0", "", "one", "-1"} {
+	for _, v := range []string{badger.NewerSchema, "0", "", "one", "-1"} {
 		dir := t.TempDir()
 		s := open(t, badger.Options{Dir: dir})
 		if err := errors.Join(s.SetVersion(v), s.Close()); err != nil {
