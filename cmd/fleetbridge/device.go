@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,13 +37,28 @@ func (m model) ids() (vendor, class uuid.UUID, err error) {
 	if m.vendor == "" || m.class == "" {
 		return vendor, class, usagef("--vendor and --class come together")
 	}
-	if vendor, err = uuid.Parse(m.vendor); err != nil {
-		vendor = firmware.VendorID(m.vendor)
+	if vendor, err = vendorID(m.vendor); err != nil {
+		return vendor, class, err
 	}
 	if class, err = uuid.Parse(m.class); err != nil {
 		class = firmware.ClassID(vendor, m.class)
 	}
 	return vendor, class, nil
+}
+
+// domainName is what vendor identifiers are made of. Any other text would make one too, and a UUID with a digit too few
+// another vendor.
+var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?$`)
+
+// vendorID reads a vendor identifier, or makes one of a domain name.
+func vendorID(text string) (uuid.UUID, error) {
+	if id, err := uuid.Parse(text); err == nil {
+		return id, nil
+	}
+	if !domainName.MatchString(text) {
+		return uuid.UUID{}, usagef("--vendor %q: want a UUID, or a domain name in lower case such as acme.example", text)
+	}
+	return firmware.VendorID(text), nil
 }
 
 func deviceAdd(a *app) *cobra.Command {

@@ -39,9 +39,9 @@ func (g *grantFlags) flags(c *cobra.Command) {
 func (g *grantFlags) grants() (topics.Grants, error) {
 	out := topics.Grants{Components: g.components, Uses: g.uses}
 	for _, v := range g.vendors {
-		id, err := uuid.Parse(v)
+		id, err := vendorID(v)
 		if err != nil {
-			id = firmware.VendorID(v)
+			return out, err
 		}
 		out.Vendors = append(out.Vendors, id)
 	}
