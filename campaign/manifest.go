@@ -9,7 +9,7 @@ import (
 )
 
 // ErrNeeded means that a campaign needs the manifest that was to be deleted.
-var ErrNeeded = errors.New("needed by a campaign")
+var ErrNeeded = errors.New("manifest in use")
 
 // NeedsManifest reports whether a campaign in phase p reads its manifest, now or later. One that has ended keeps its own
 // record of what it rolled out.
@@ -37,7 +37,7 @@ func DeleteManifest(tx Tx, t ident.Tenant, d ident.Digest) (firmware.Manifest, e
 		if err != nil {
 			return m, fmt.Errorf("read campaign %s: %w", needing[0], err)
 		}
-		return m, fmt.Errorf("manifest %s: campaign %s, which is %s: %w", d, c.ID, c.Phase, ErrNeeded)
+		return m, fmt.Errorf("manifest %s is needed by campaign %s, which is %s: %w", d, c.ID, c.Phase, ErrNeeded)
 	}
 	if err := tx.DeleteManifest(t, d); err != nil {
 		return m, fmt.Errorf("delete manifest: %w", err)
