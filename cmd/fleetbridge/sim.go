@@ -198,7 +198,7 @@ func (r simResult) rows() []row {
 	rows := []row{{"campaign", r.Campaign}, {"outcome", strings.TrimSpace(r.Outcome + " " + r.reason)}}
 	if r.Campaign != "" {
 		rows = append(rows,
-			row{"devices", fmt.Sprintf("%d: %d confirmed, %d failed, %d silent, %d skipped", r.Devices, r.Confirmed, r.Failed, r.Silent, r.Skipped)},
+			row{"devices", fmt.Sprintf("%d: %d confirmed, %d failed, %d silent, %d skipped%s", r.Devices, r.Confirmed, r.Failed, r.Silent, r.Skipped, withdrawnText(r.Withdrawn))},
 			row{"took", fmt.Sprintf("%.1f s", r.CampaignSeconds)},
 			row{"throughput", fmt.Sprintf("%.0f devices/s, %s/s, %.0f reports/s", r.DevicesPerSec, bytesText(int64(r.BytesPerSec)), r.ReportsPerSec)},
 			row{"reports", fmt.Sprintf("%d acknowledged, %d recorded", r.Acknowledged, r.Recorded)},

@@ -23,7 +23,8 @@ type result struct {
 	Failed       uint64  `json:"failed"`
 	Silent       uint64  `json:"silent"`
 	Skipped      uint64  `json:"skipped"`
-	Resumed      int     `json:"resumed"` // went on with stored chunks after losing power or link
+	Withdrawn    uint64  `json:"withdrawn"` // the offer was taken back before they had the update
+	Resumed      int     `json:"resumed"`   // went on with stored chunks after losing power or link
 	Elapsed      float64 `json:"elapsed_s"`
 	Payload      int64   `json:"payload_bytes"`
 	ChunkBytes   int64   `json:"chunk_bytes"` // that devices received
@@ -82,7 +83,7 @@ func (s *fleetSetup) result(ctx context.Context, f *simulator.Fleet, id ident.Ca
 		return result{}, err
 	}
 	t := tallyOf(v.Progress.Total, v.Progress.Counts)
-	return result{Devices: t.total, Confirmed: t.confirmed, Failed: t.failed, Silent: t.silent, Skipped: t.skipped,
+	return result{Devices: t.total, Confirmed: t.confirmed, Failed: t.failed, Silent: t.silent, Skipped: t.skipped, Withdrawn: t.withdrawn,
 		Resumed: stats.Resumed, Payload: s.size, ChunkBytes: stats.ChunkBytes, Acknowledged: stats.Acknowledged,
 		Recorded: v.Progress.Reports, Campaign: v.Campaign.String(), Outcome: v.Outcome, reason: v.Reason,
 		stats: stats, took: time.Since(started)}, nil
@@ -106,8 +107,8 @@ func (a *app) printResult(ctx context.Context, cl *client.Client, r result) erro
 	}
 	lines := []string{
 		"",
-		fmt.Sprintf("%s %s %s: %d of %d devices confirmed the update, %d failed, %d silent, %d skipped, in %.1f s%s",
-			sign, r.Campaign, r.Outcome, r.Confirmed, r.Devices, r.Failed, r.Silent, r.Skipped, r.Elapsed, prefix("; ", r.reason)),
+		fmt.Sprintf("%s %s %s: %d of %d devices confirmed the update, %d failed, %d silent, %d skipped%s, in %.1f s%s",
+			sign, r.Campaign, r.Outcome, r.Confirmed, r.Devices, r.Failed, r.Silent, r.Skipped, withdrawnText(r.Withdrawn), r.Elapsed, prefix("; ", r.reason)),
 	}
 	if why != "" {
 		lines = append(lines, "  "+why)
@@ -117,6 +118,14 @@ func (a *app) printResult(ctx context.Context, cl *client.Client, r result) erro
 			bytesText(r.ChunkBytes), r.stats.Chunks, r.Resumed),
 		fmt.Sprintf("  %d reports acknowledged to devices, %d recorded on disk before that", r.Acknowledged, r.Recorded))
 	return a.printText(strings.Join(lines, "\n"))
+}
+
+// withdrawnText is for a list of counts: in most runs nothing is withdrawn, and nothing is said of it.
+func withdrawnText(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d withdrawn", n)
 }
 
 // reasons counts why devices were not updated, by outcome: the numbers of each add up to the tally's.

@@ -125,10 +125,10 @@ func over(p topics.Progress) bool {
 }
 
 // tally sums counts by what people ask for.
-type tally struct{ total, confirmed, failed, silent, skipped, open uint64 }
+type tally struct{ total, confirmed, failed, silent, skipped, withdrawn, open uint64 }
 
-// tallyOf sorts every state into one of four outcomes, or open. Who rejected or reverted the update failed. Withdrawn and deregistered devices were not updated and
-// did nothing wrong: they count as skipped.
+// tallyOf sorts every state into one of five outcomes, or open. Who rejected or reverted the update failed. A deregistered
+// device was not updated and did nothing wrong: it counts as skipped.
 func tallyOf(total uint64, counts map[string]uint64) tally {
 	t := tally{total: total}
 	for state, n := range counts {
@@ -139,8 +139,10 @@ func tallyOf(total uint64, counts map[string]uint64) tally {
 			t.failed += n
 		case campaign.Silent:
 			t.silent += n
-		case campaign.Skipped, campaign.Withdrawn, campaign.Deregistered:
+		case campaign.Skipped, campaign.Deregistered:
 			t.skipped += n
+		case campaign.Withdrawn:
+			t.withdrawn += n
 		default:
 			t.open += n
 		}
@@ -154,9 +156,9 @@ type outcome struct {
 	n    uint64
 }
 
-// outcomes are the four that end an update.
+// outcomes are the five that end an update.
 func (n tally) outcomes() []outcome {
-	return []outcome{{"confirmed", n.confirmed}, {"failed", n.failed}, {"silent", n.silent}, {"skipped", n.skipped}}
+	return []outcome{{"confirmed", n.confirmed}, {"failed", n.failed}, {"silent", n.silent}, {"skipped", n.skipped}, {"withdrawn", n.withdrawn}}
 }
 
 // countsText is a progress in one line.

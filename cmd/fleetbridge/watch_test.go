@@ -29,8 +29,16 @@ func TestTallyKnowsEveryState(t *testing.T) {
 		}
 	}
 	n := tallyOf(uint64(len(campaign.States)), counts)
-	if n.confirmed+n.failed+n.silent+n.skipped+n.open != n.total || n.open != open {
+	if n.confirmed+n.failed+n.silent+n.skipped+n.withdrawn+n.open != n.total || n.open != open {
 		t.Errorf("%+v, want %d open of %d", n, open, len(campaign.States))
+	}
+}
+
+// TestWithdrawnIsNotSkipped: an offer that was taken back is told as that.
+func TestWithdrawnIsNotSkipped(t *testing.T) {
+	text := countsText(topics.Progress{Total: 3, Counts: map[string]uint64{"withdrawn": 2, "skipped": 1}})
+	if want := "3 devices, 1 skipped, 2 withdrawn"; text != want {
+		t.Errorf("%q, want %q", text, want)
 	}
 }
 
