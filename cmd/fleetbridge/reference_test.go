@@ -47,7 +47,7 @@ nothing else: whatever it does, a backend service can do.
   with the members that the commands' replies have. A refusal of the server is then its RFC 9457 problem, on stderr.
 * Progress moves on a terminal only; elsewhere it is plain lines. Colour needs a terminal, and NO_COLOR turns it off.
 * A command that was under way when the connection was lost is sent again, under the same idempotency key.
-* ` + "`campaign watch`, `demo` and `sim run`" + ` count ` + "`rejected` and `reverted` as failed, `withdrawn` and `deregistered`" + ` as skipped.
+* ` + "`campaign watch`, `demo` and `sim run`" + ` count ` + "`rejected` and `reverted` as failed, and `deregistered`" + ` as skipped.
 
 This page is checked against the program by a test.
 `
