@@ -161,8 +161,13 @@ func buildBinary(name string, flags ...string) (string, error) {
 	return bin, nil
 }
 
+// builtBinary is the program as users have it. Short runs under the race detector pass over its tests, since it is built
+// without.
 func builtBinary(t *testing.T) string {
 	t.Helper()
+	if raceDetector && testing.Short() {
+		t.Skip("the built binary has no race detector")
+	}
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
