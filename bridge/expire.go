@@ -56,31 +56,33 @@ func (b *Bridge) expireUpload(ctx context.Context, t ident.Tenant, d ident.Diges
 }
 
 // removeOrphans removes the files of a tenant that no record names: what a crash left of a begin, an abort or a delete.
-// It runs before anybody uploads.
 func (b *Bridge) removeOrphans(ctx context.Context, t ident.Tenant) error {
 	digests, err := b.o.Catalogue.Digests(t)
 	if err != nil {
 		return err
 	}
-	var orphans []ident.Digest
-	err = b.o.Store.View(ctx, func(r campaign.Reader) error {
-		orphans = nil
-		for _, d := range digests {
-			_, err := r.Payload(t, d)
-			if errors.Is(err, campaign.ErrNotFound) {
-				orphans = append(orphans, d)
-			} else if err != nil {
-				return fmt.Errorf("read payload: %w", err)
-			}
+	for _, d := range digests {
+		if err := b.removeOrphan(ctx, t, d); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	for _, d := range orphans {
+	return nil
+}
+
+// removeOrphan looks for the record under the lock of d: an upload that begins at this moment has its file before its record.
+func (b *Bridge) removeOrphan(ctx context.Context, t ident.Tenant, d ident.Digest) error {
+	defer b.uploads.lock(d)()
+	err := b.o.Store.View(ctx, func(r campaign.Reader) error {
+		_, err := r.Payload(t, d)
+		return err
+	})
+	switch {
+	case errors.Is(err, campaign.ErrNotFound):
 		b.o.Logger.Info("file without a record was removed", "tenant", t, "payload", d)
 		b.removeFile(t, d)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read payload: %w", err)
 	}
 	return nil
 }

@@ -23,9 +23,9 @@ import (
 // What a bomb may cost. Time is the best of several runs, so that a loaded machine doesn't matter; memory is all that is
 // allocated on the way, freed or not: a few copies of what came in.
 const (
-	bombTime   = 10 * time.Millisecond
+	bombTime   = 10 * time.Millisecond * slowdown
 	bombMemory = 512 << 10 // bytes; a signature block full of parameters needs most of it
-	bombRuns   = 5
+	bombRuns   = 20        // other processes can make some of them slow
 )
 
 // array is the head of an array of n items.
