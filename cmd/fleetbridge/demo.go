@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"fleetbridge/campaign"
 	"fleetbridge/ident"
@@ -75,21 +74,14 @@ func (a *app) demo(ctx context.Context, d demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	gctx, stop := context.WithCancel(gctx)
-	defer stop()
-	g.Go(func() error { return srv.run(gctx) })
-	g.Go(func() error {
-		defer stop()
-		a.say("▸ server     %s   %s", srv.mqttURL(), srv.httpURL())
-		show := a.show(gctx, s, op, waves)
+	return a.whileServing(ctx, srv, func(serving context.Context) error {
+		show := a.show(serving, s, op, waves)
 		if d.keep && ctx.Err() == nil {
 			a.sayKept(srv, home, s.name)
-			<-gctx.Done()
+			<-serving.Done()
 		}
 		return show
 	})
-	return orInterrupted(ctx, g.Wait())
 }
 
 // scenario reads the flags.

@@ -23,6 +23,11 @@ func (a *app) withLocal(ctx context.Context, fn func(ctx context.Context, op cli
 	if err != nil {
 		return err
 	}
+	return a.whileServing(ctx, srv, func(ctx context.Context) error { return fn(ctx, op) })
+}
+
+// whileServing runs srv until fn returns, whose context ends when the server does.
+func (a *app) whileServing(ctx context.Context, srv *server, fn func(context.Context) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	gctx, stop := context.WithCancel(gctx)
 	defer stop()
@@ -30,7 +35,7 @@ func (a *app) withLocal(ctx context.Context, fn func(ctx context.Context, op cli
 	g.Go(func() error {
 		defer stop()
 		a.say("▸ server     %s   %s", srv.mqttURL(), srv.httpURL())
-		return fn(gctx, op)
+		return fn(gctx)
 	})
 	return orInterrupted(ctx, g.Wait())
 }
