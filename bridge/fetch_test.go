@@ -39,6 +39,11 @@ func (g *gate) Send(_ context.Context, messages ...link.Message) error {
 	return nil
 }
 
+func (g *gate) SendRun(ctx context.Context, run link.Run) error {
+	return g.Send(ctx, run.Messages()...)
+}
+func (*gate) TrySendRun(link.Run) (int, error) { return 0, nil }
+
 // pass lets one Send through and says on which topics.
 func (g *gate) pass(t *testing.T) (topics []string) {
 	t.Helper()

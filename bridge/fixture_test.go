@@ -145,6 +145,11 @@ func (r replier) Send(_ context.Context, messages ...link.Message) error {
 	return nil
 }
 
+func (r replier) SendRun(ctx context.Context, run link.Run) error {
+	return r.Send(ctx, run.Messages()...)
+}
+func (replier) TrySendRun(link.Run) (int, error) { return 0, nil }
+
 // publish hands in to the bridge as p's message and says what became of it.
 func (l *fakeLink) publish(t *testing.T, p topics.Principal, in link.Inbound) *outcome {
 	t.Helper()

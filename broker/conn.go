@@ -45,6 +45,7 @@ type conn struct {
 	clientID  string // as the client chose it, or was assigned
 	session   string // key in Broker.sessions; "" before it is taken
 	v5        bool
+	memo      any // link.Inbound.Memo
 
 	// Of the SUBSCRIBE in hand; used in the connection's own goroutine only.
 	asked, granted []grant

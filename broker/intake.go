@@ -166,6 +166,7 @@ func inbound(c *conn, pk packets.Packet) link.Inbound {
 		Client:    c.clientID,
 		V5:        c.v5,
 		MaxPacket: c.client.Properties.Props.MaximumPacketSize,
+		Memo:      &c.memo,
 	}
 	p := &pk.Properties
 	in.Props.ContentType = strings.Clone(p.ContentType)

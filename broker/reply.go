@@ -18,6 +18,14 @@ func (r replier) Send(ctx context.Context, messages ...link.Message) error {
 	return r.c.send(ctx, 0, messages...)
 }
 
+// SendRun implements link.Replier.
+func (r replier) SendRun(ctx context.Context, run link.Run) error {
+	return r.c.send(ctx, 0, run.Messages()...)
+}
+
+// TrySendRun implements link.Replier.
+func (replier) TrySendRun(link.Run) (int, error) { return 0, nil }
+
 // sendGroup is how many bytes of messages are written under one taking of the lock, and with one system call where the
 // connection is plain TCP.
 const sendGroup = 256 << 10

@@ -6,6 +6,7 @@ package link
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"fleetbridge/topics"
 )
@@ -45,6 +46,15 @@ type Message struct {
 	Props  Properties
 }
 
+// Messages returns the messages of r.
+func (r Run) Messages() []Message {
+	ms := make([]Message, len(r.Parts))
+	for i, p := range r.Parts {
+		ms[i] = Message{Topic: r.Prefix + strconv.FormatUint(uint64(p.Index), 10), Payload: p.Payload}
+	}
+	return ms
+}
+
 // Code is how a handled message is answered where the protocol can say it: the PUBACK reason code of MQTT 5
 // [MQTT-3.4.2-1]. A 3.1.1 client, and QoS 0, see no difference between codes.
 type Code byte
@@ -77,8 +87,11 @@ type Inbound struct {
 	V5 bool
 	// MaxPacket is the largest packet in bytes that the client takes; 0 means no limit was given.
 	MaxPacket uint32
-	Ack       Ack
-	Reply     Replier
+	// Memo is the handler's own, one for each connection, nil at first, and gone with it. Only Handle uses it: that is never called
+	// twice at once for a connection.
+	Memo  *any
+	Ack   Ack
+	Reply Replier
 }
 
 // Ack ends the handling of one inbound message.
@@ -98,6 +111,25 @@ type Replier interface {
 	// Once it has returned, the payloads are the caller's again. It may be called from any goroutine, after Done too: once
 	// the connection has ended it returns ErrClosed.
 	Send(ctx context.Context, messages ...Message) error
+	// SendRun is Send for a run.
+	SendRun(ctx context.Context, run Run) error
+	// TrySendRun writes the messages of a run, from the first on, as far as the connection takes them without waiting, and
+	// returns how many that were: these are the client's, whole, and the payloads are the caller's again. The rest, if any,
+	// is for SendRun, from a goroutine that may wait. A link may always take none. The errors are those of Send.
+	TrySendRun(run Run) (int, error)
+}
+
+// Run is messages at QoS 0 without properties on topics that differ in their last level: the chunks of a fetch.
+type Run struct {
+	// Prefix is the topics up to their last level.
+	Prefix string
+	Parts  []Part
+}
+
+// Part is one message of a Run: its topic ends with Index in decimal.
+type Part struct {
+	Index   uint32
+	Payload []byte
 }
 
 // Errors that a caller branches on.
