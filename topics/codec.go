@@ -200,15 +200,20 @@ func DecodeRequest(b []byte, v Validator) (Format, error) {
 }
 
 // DecodeHello reads and validates a hello. The error wraps ErrMalformed, or is FieldErrors.
-func DecodeHello(b []byte) (Hello, Format, error) { return decodeValid[Hello](b, MaxHelloBody) }
+func DecodeHello(b []byte) (Hello, Format, error) {
+	var h Hello
+	if len(b) <= MaxHelloBody && h.readCBOR(b) {
+		return h, CBOR, h.Validate()
+	}
+	return decodeValid[Hello](b, MaxHelloBody)
+}
 
 // DecodeReport reads and validates a report. What is only for people, or only evidence, does not cost us the rest: a detail
 // or reason beyond its bounds is cut to them, and an installed list that is wrong counts as none. The error wraps
 // ErrMalformed, or is FieldErrors.
 func DecodeReport(b []byte) (Report, Format, error) {
-	var r Report
-	f := FormatOf(b)
-	if err := decode(b, f, MaxReportBody, &r); err != nil {
+	r, f, err := readReport(b)
+	if err != nil {
 		return Report{}, f, fmt.Errorf("decode body: %w: %w", ErrMalformed, err)
 	}
 	r.Detail = cutText(strings.Map(plainRune, r.Detail), MaxDetail)
@@ -220,9 +225,26 @@ func DecodeReport(b []byte) (Report, Format, error) {
 	return r, f, r.Validate()
 }
 
+func readReport(b []byte) (Report, Format, error) {
+	var r Report
+	if len(b) <= MaxReportBody && r.readCBOR(b) {
+		return r, CBOR, nil
+	}
+	var slow Report
+	f := FormatOf(b)
+	err := decode(b, f, MaxReportBody, &slow)
+	return slow, f, err
+}
+
 // DecodeFetch reads and validates a fetch. The error wraps ErrMalformed, or is FieldErrors; with FieldErrors the fetch
 // is returned as far as it goes, so that the problem can be sent to its token.
-func DecodeFetch(b []byte) (Fetch, Format, error) { return decodeValid[Fetch](b, MaxFetchBody) }
+func DecodeFetch(b []byte) (Fetch, Format, error) {
+	var r Fetch
+	if len(b) <= MaxFetchBody && r.readCBOR(b) {
+		return r, CBOR, r.Validate()
+	}
+	return decodeValid[Fetch](b, MaxFetchBody)
+}
 
 // DecodeReceipt reads and validates a receipt, for devices. The error wraps ErrMalformed, or is FieldErrors.
 func DecodeReceipt(b []byte) (Receipt, Format, error) { return decodeValid[Receipt](b, MaxReceiptBody) }

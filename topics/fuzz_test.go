@@ -135,7 +135,7 @@ func FuzzCommand(f *testing.F) {
 
 // TestCorpusIsThere fails when a fuzzer has lost its committed corpus, which go test would not say.
 func TestCorpusIsThere(t *testing.T) {
-	for _, name := range []string{"FuzzParse", "FuzzMaySubscribe", "FuzzHello", "FuzzReport", "FuzzFetch", "FuzzReceipt", "FuzzCommand"} {
+	for _, name := range []string{"FuzzParse", "FuzzMaySubscribe", "FuzzHello", "FuzzReport", "FuzzFetch", "FuzzReceipt", "FuzzCommand", "FuzzDevice"} {
 		list, err := os.ReadDir(filepath.Join("testdata", "fuzz", name))
 		if err != nil || len(list) < 7 {
 			t.Errorf("%s has %d files: %v", name, len(list), err)
