@@ -44,6 +44,55 @@ func (m *model) watchGrant(c campaign.Campaign, after *memory, before, a campaig
 	}
 }
 
+// holders says whether a device has a permit.
+func (m *model) holders() bool {
+	for _, a := range m.m.assignments {
+		if a.Permit.State == campaign.PermitGranted && slices.Contains(live, a.State) {
+			return true
+		}
+	}
+	return false
+}
+
+// crowd: where a device has a permit, another one of the campaign asks for the place as well, and if
+// one waits for it already, the first one finishes.
+func (m *model) crowd() {
+	for _, c := range m.ids {
+		for _, d := range m.devices {
+			k := key{c, device(d)}
+			a := m.m.assignments[k]
+			if a.Permit.State != campaign.PermitGranted || !slices.Contains(live, a.State) {
+				continue
+			}
+			if m.waits(c, a.Permit.Value) {
+				m.finishDevice(d)
+				return
+			}
+			m.crowdAround(k, a.Permit.Value)
+		}
+	}
+}
+
+// crowdAround has the devices of k's campaign that are at work ask for k's place.
+func (m *model) crowdAround(k key, value string) {
+	for _, d := range m.devices {
+		a, ok := m.m.assignments[key{k.c, device(d)}]
+		if ok && a.Permit.State == "" && slices.Contains(live, a.State) && m.m.devices[device(d)].Labels["site"] == value {
+			m.report(d, m.m.manifests[a.Manifest], "downloaded", asking)
+		}
+	}
+}
+
+// waits says whether a device of campaign c waits for a permit of value.
+func (m *model) waits(c ident.Campaign, value string) bool {
+	for k, a := range m.m.assignments {
+		if k.c == c && a.Permit.State == campaign.PermitWaiting && a.Permit.Value == value {
+			return true
+		}
+	}
+	return false
+}
+
 // inspectPermits: a permit is for one install of one live assignment.
 func (m *model) inspectPermits(k key, a campaign.Assignment) {
 	if a.Permit.State != "" && (!slices.Contains(live, a.State) || !m.campaign(k.c).Policy.Permit.Required) {

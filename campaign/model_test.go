@@ -77,8 +77,8 @@ func TestModel(t *testing.T) {
 	if testing.Short() {
 		return // too few histories to reach everything
 	}
-	// What is rare may be missing from a hundred histories, not from a thousand.
-	for round := 1; round < 10 && !t.Failed() && len(unreached(reach)) > 0; round++ {
+	// What is rare may be missing from a hundred histories, not from two thousand.
+	for round := 1; round < 20 && !t.Failed() && len(unreached(reach)) > 0; round++ {
 		rapid.Check(t, history)
 	}
 	t.Logf("reached %v", reach)
@@ -138,6 +138,9 @@ func (m *model) act() {
 	if m.docile && rapid.Bool().Draw(rt, "obeys") {
 		action = "obey"
 	}
+	if m.holders() && rapid.Bool().Draw(rt, "crowds") {
+		action = "crowd" // else it would be rare
+	}
 	switch action {
 	case "report":
 		m.someReport(m.atWork(d))
@@ -171,6 +174,8 @@ func (m *model) act() {
 		m.someStart()
 	case "approval":
 		m.someApproval()
+	case "crowd":
+		m.crowd()
 	case "stop":
 		if c, ok := m.one(campaign.Scheduled, campaign.Starting, campaign.Active, campaign.Paused); ok {
 			m.stop(c.ID)
