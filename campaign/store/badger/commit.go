@@ -216,6 +216,7 @@ func (s *Store) commit(b *batch) error {
 	if len(b.ov.data) == 0 {
 		return nil
 	}
+	defer s.versions.renew(b.ov)
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	err := b.ov.flush(txn)

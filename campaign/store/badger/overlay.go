@@ -38,6 +38,8 @@ type overlay struct {
 
 	shifts []campaignShift // of the batch
 	kept   int             // how many of them are of functions before
+
+	versions []uint32 // that change with the commit of the batch
 }
 
 // memory is what the committer remembers from batch to batch about what it would read now: the newest commit with the

@@ -87,6 +87,7 @@ func (t *tx) PutDevice(tn ident.Tenant, v campaign.Device) error {
 	if err := indexable(v); err != nil {
 		return t.fail(fmt.Errorf("put device %s: %w", v.ID, err))
 	}
+	t.renews(tn, v.ID)
 	k := keyOf(tn, kindDevice).last(v.ID.String())
 	old, there, err := find[placedRecord](&t.reader, k)
 	if err != nil {

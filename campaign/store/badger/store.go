@@ -78,11 +78,12 @@ type Store struct {
 	inUse  sync.WaitGroup
 	ended  chan struct{} // closed when the committer has returned
 
-	shown   *published // what Views and the next batch read
-	failed  atomic.Pointer[error]
-	stopped chan struct{} // closed when failed is set
-	began   atomic.Int64  // when the commit under way began, in Unix nanoseconds; 0: none is
-	stats   counters
+	shown    *published // what Views and the next batch read
+	versions versions
+	failed   atomic.Pointer[error]
+	stopped  chan struct{} // closed when failed is set
+	began    atomic.Int64  // when the commit under way began, in Unix nanoseconds; 0: none is
+	stats    counters
 }
 
 var _ campaign.Store = (*Store)(nil)

@@ -124,6 +124,7 @@ func (t *tx) PutWork(tn ident.Tenant, d ident.Device, w campaign.Work) error {
 	if err := t.named("work", tn, d); err != nil {
 		return err
 	}
+	t.renews(tn, d)
 	k := keyOf(tn, kindWork).last(d.String())
 	old, there, err := find[workRecord](&t.reader, k)
 	if err != nil {

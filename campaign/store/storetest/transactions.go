@@ -26,6 +26,7 @@ func testTransactions(t *testing.T, open Open) {
 		"an answer is seen at once":    testAnswered,
 		"a view waits for no update":   testViewBeside,
 		"what is read is one's own":    testOwnReads,
+		"versions follow commits":      testVersioned,
 		"a transaction ends":           testEnded,
 		"context before the start":     testContextBefore,
 		"context while it waits":       testContextWaiting,
