@@ -30,6 +30,13 @@ type Store interface {
 	// so it sends nothing, logs nothing, draws no identifier, and touches captured state only to overwrite a result. It
 	// must be quick: transactions of all callers run one after the other and share an fsync.
 	Update(ctx context.Context, fn func(Tx) error) error
+	// Submit runs fn as Update does and does not wait for the commit: done gets what Update would return, exactly once, when
+	// fn's writes are durable and seen by whoever reads from then on, or when they are not going to be. The functions of one
+	// caller run in the order in which it submitted them, and their dones are called in that order. While the store has more
+	// to do than it holds, Submit waits for room, at most until ctx ends; done then gets ctx's error, on the caller's own
+	// goroutine and before Submit returns, as where the store is closed. done is quick, waits for nobody, and calls neither Update, Submit nor Close: the
+	// answers to others wait for it. Close waits for it.
+	Submit(ctx context.Context, fn func(Tx) error, done func(error))
 	// View runs fn on a consistent snapshot.
 	View(ctx context.Context, fn func(Reader) error) error
 	// Close waits for the transactions under way. Later calls get ErrClosed.

@@ -57,7 +57,7 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-func benchDevices(b *testing.B, n int) (ds []ident.Device) {
+func benchDevices(b testing.TB, n int) (ds []ident.Device) {
 	for i := range n {
 		ds = append(ds, device(b, fmt.Sprintf("device-%06d", i)))
 	}

@@ -1,8 +1,6 @@
 package badger
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
@@ -10,16 +8,11 @@ import (
 
 	kv "github.com/dgraph-io/badger/v4"
 
-	"fleetbridge/campaign"
 	"fleetbridge/internal/failpoint"
 )
 
-const (
-	// queueLen bounds the callers that wait in the queue; more of them wait to enter it.
-	queueLen = 1024
-	// batchLen bounds the functions that share a commit: past it a commit costs more than it saves.
-	batchLen = 1024
-)
+// batchLen bounds the functions that share a commit: past it a commit costs more than it saves.
+const batchLen = 1024
 
 // limits are in bytes and keys as Badger counts them.
 type limits struct {
@@ -36,55 +29,12 @@ func limitsOf(db *kv.DB) limits {
 	return l
 }
 
-// The life of a request: the committer starts it, or its caller, whose context has ended, drops it.
-const (
-	waiting int32 = iota
-	started
-	dropped
-)
-
-// errExited answers the callers of a batch of which one function ended the committer's goroutine.
-var errExited = errors.New("a function of the batch ended its goroutine")
-
-// request is one call of Update.
-type request struct {
-	fn    func(campaign.Tx) error
-	state atomic.Int32
-	err   error      // of fn
-	done  chan error // gets exactly one answer if the request was started
-}
-
-// Update runs fn as campaign.Store says. If ctx ends before fn has started, it does not run and ctx's error is returned;
-// once it has started, Update waits for the outcome.
-func (s *Store) Update(ctx context.Context, fn func(campaign.Tx) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.inUse.Done()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	r := &request{fn: fn, done: make(chan error, 1)}
-	select {
-	case s.queue <- r:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-r.done:
-		return err
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, dropped) {
-			return ctx.Err()
-		}
-		return <-r.done
-	}
-}
-
 // batch is a group of functions that share one commit.
 type batch struct {
 	ov   *overlay
 	reqs []*request
+	err  error // of all of them: they are answered with it
+	said int   // how many have been
 }
 
 // run is the committer. Whatever it wrote is answered after its commit, and nothing is answered twice.
@@ -105,12 +55,13 @@ func (s *Store) run() {
 			var open bool
 			if r, open = <-s.queue; !open {
 				close(s.ended)
+				close(s.answers)
 				return
 			}
 		}
 		if err := s.ready(); err != nil {
 			if r.claim() {
-				r.done <- err
+				s.answers <- &batch{reqs: []*request{r}, err: err}
 			}
 			continue
 		}
@@ -126,11 +77,6 @@ func (s *Store) ready() error {
 	return s.space.check(time.Now())
 }
 
-// claim reports whether the request is to be run: it is again, if it was put back.
-func (r *request) claim() bool {
-	return r.state.CompareAndSwap(waiting, started) || r.state.Load() == started
-}
-
 // commitBatch runs first and what is waiting behind it, commits, and answers. It returns a request that it ran, that
 // did not fit, and that is to be run again in the next batch.
 func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
@@ -138,7 +84,10 @@ func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
 	defer s.shown.give(base)
 	b := &batch{ov: newOverlay(base, m)}
 	err := errExited // stands if a function ends this goroutine: then nothing is committed
-	defer func() { b.answer(err) }()
+	defer func() {
+		b.err = err
+		s.answers <- b
+	}()
 	for r := first; r != nil; r = s.next(b) {
 		if r.claim() && !s.execute(b, r) {
 			carry = r
@@ -147,18 +96,6 @@ func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
 	}
 	err = s.commit(b)
 	return carry
-}
-
-// answer answers every function of b. One that failed by itself gets err too, if there is one: what it saw, and its
-// own error may speak of, is not durable then.
-func (b *batch) answer(err error) {
-	for _, r := range b.reqs {
-		if err != nil {
-			r.done <- err
-		} else {
-			r.done <- r.err
-		}
-	}
 }
 
 // next takes a waiting request into b, without waiting for one.
@@ -228,6 +165,8 @@ func (s *Store) commit(b *batch) error {
 		failpoint.At("store: after write", "")
 		s.began.Store(0)
 		s.stats.commits.Add(1)
+		s.stats.keys.Add(uint64(len(b.ov.data)))
+		s.stats.bytes.Add(uint64(b.ov.bytes))
 		s.stats.nanos.Add(uint64(time.Since(start)))
 	}
 	if err != nil {
@@ -243,13 +182,15 @@ func (s *Store) commit(b *batch) error {
 }
 
 // counters are what Stats reads.
-type counters struct{ functions, commits, nanos atomic.Uint64 }
+type counters struct{ functions, commits, nanos, keys, bytes atomic.Uint64 }
 
 // Stats are totals since Open.
 type Stats struct {
 	Functions uint64        // run by the committer and answered
 	Commits   uint64        // of batches that wrote something
 	Committed time.Duration // spent in commits
+	Keys      uint64        // written or deleted by commits
+	Bytes     uint64        // of these keys and their values, about as Badger counts
 }
 
 // Stats returns the totals since Open. Functions/Commits is how many callers share an fsync.
@@ -258,5 +199,7 @@ func (s *Store) Stats() Stats {
 		Functions: s.stats.functions.Load(),
 		Commits:   s.stats.commits.Load(),
 		Committed: time.Duration(s.stats.nanos.Load()),
+		Keys:      s.stats.keys.Load(),
+		Bytes:     s.stats.bytes.Load(),
 	}
 }

@@ -115,5 +115,8 @@ func (s *Store) Queued(n int) <-chan struct{} {
 	return done
 }
 
+// QueueLen is how many functions wait in the queue at most.
+const QueueLen = queueLen
+
 // Syncs reports whether Badger syncs each commit before it returns.
 func (s *Store) Syncs() bool { return s.db.Opts().SyncWrites }

@@ -78,6 +78,10 @@ type Store struct {
 	inUse  sync.WaitGroup
 	ended  chan struct{} // closed when the committer has returned
 
+	answers  chan *batch   // committed, and to be answered
+	answered chan struct{} // closed when all are
+	telling  *batch        // is being answered; used by answer only
+
 	shown    *published // what Views and the next batch read
 	versions versions
 	failed   atomic.Pointer[error]
@@ -125,9 +129,12 @@ func Open(o Options) (*Store, error) {
 		shown: newPublished(db.NewTransaction(false)),
 		ended: make(chan struct{}),
 
-		stopped: make(chan struct{}),
+		answers:  make(chan *batch, answersLen),
+		answered: make(chan struct{}),
+		stopped:  make(chan struct{}),
 	}
 	go s.run()
+	go s.answer()
 	return s, nil
 }
 
@@ -174,6 +181,7 @@ func (s *Store) Close() error {
 	s.inUse.Wait()
 	close(s.queue) // nobody can send any more: senders have been counted out
 	<-s.ended
+	<-s.answered
 	s.shown.give(s.shown.newest)
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close store: %w", err)

@@ -80,6 +80,11 @@ func (s *Saboteur) Update(ctx context.Context, fn func(campaign.Tx) error) error
 	return err
 }
 
+// Submit is Store.Submit, sabotaged as Update is; it waits for the commit.
+func (s *Saboteur) Submit(ctx context.Context, fn func(campaign.Tx) error, done func(error)) {
+	done(s.Update(ctx, fn))
+}
+
 // Rerun returns s with every function run twice, the first time for nothing, as a store may run it: what a function
 // leaves behind beside its transaction shows. Close must not be called while an Update is under way.
 func Rerun(s campaign.Store) campaign.Store { return rerun{s} }
@@ -99,6 +104,10 @@ func (s rerun) Update(ctx context.Context, fn func(campaign.Tx) error) error {
 		return err
 	}
 	return s.Store.Update(context.WithoutCancel(ctx), fn)
+}
+
+func (s rerun) Submit(ctx context.Context, fn func(campaign.Tx) error, done func(error)) {
+	done(s.Update(ctx, fn))
 }
 
 // scenario is a small campaign as a list of transactions. Each is its own check of what was done before, so the whole

@@ -20,6 +20,7 @@ func Run(t *testing.T, open Open) {
 	for name, test := range map[string]func(*testing.T, Open){
 		"records":     testRecords,
 		"transaction": testTransactions,
+		"submit":      testSubmit,
 		"campaign":    testCampaigns,
 		"saboteur":    testSaboteur,
 	} {
