@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -30,8 +30,11 @@ type conn struct {
 	addr  string
 	head  []byte // the bytes of CONNECT, not yet given to mochi
 	frame framer
-	// writeAll says that a write may be resumed after its deadline passed; a TLS or WebSocket one can't.
-	writeAll bool
+	// plain says that it is TCP without anything on top: a write may be resumed after its deadline passed, and raw is its
+	// socket where the system has vectored writes that don't wait.
+	plain bool
+	raw   syscall.RawConn
+	wmu   sync.Mutex // of writing: held for whole packets
 	// abortAt caps all write deadlines once the connection is to end, in Unix nanoseconds; 0 means it isn't.
 	abortAt atomic.Int64
 	closed  sync.Once
@@ -57,9 +60,8 @@ func (b *Broker) newConn(nc net.Conn) *conn {
 		addr = a.String()
 	}
 	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), up: make(chan struct{})}
-	if _, ok := nc.(*net.TCPConn); ok {
-		c.writeAll = true
-	}
+	_, c.plain = nc.(*net.TCPConn)
+	c.raw = rawConn(nc)
 	return c
 }
 
@@ -116,74 +118,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes all of p or closes the connection.
-func (c *conn) Write(p []byte) (int, error) {
-	rest := net.Buffers{p}
-	n, err := c.writeBuffers(&rest)
-	return int(n), err
-}
-
-// writeSlice is how much of a write that can't be resumed must fit one deadline.
-const writeSlice = 16 << 10
-
-// writeBuffers writes all buffers, with one system call where the connection is plain TCP. The caller holds the client's
-// lock. After an error the connection is closed: a part of a packet may have gone out.
-func (c *conn) writeBuffers(bufs *net.Buffers) (int64, error) {
-	var total int64
-	for {
-		n, err := c.writeSome(bufs)
-		total += n
-		if errors.Is(err, os.ErrDeadlineExceeded) && n > 0 && c.writeAll && c.abortAt.Load() == 0 {
-			continue // slow, but it reads
-		}
-		if err != nil {
-			c.Close()
-			return total, fmt.Errorf("write: %w", err)
-		}
-		if len(*bufs) == 0 {
-			return total, nil
-		}
-	}
-}
-
-func (c *conn) writeSome(bufs *net.Buffers) (int64, error) {
-	if err := c.armWrite(); err != nil {
-		return 0, err
-	}
-	if c.writeAll {
-		return bufs.WriteTo(c.Conn)
-	}
-	first := (*bufs)[0]
-	n, err := c.Conn.Write(first[:min(len(first), writeSlice)])
-	if n == len(first) {
-		*bufs = (*bufs)[1:]
-	} else {
-		(*bufs)[0] = first[n:]
-	}
-	return int64(n), err
-}
-
-// armWrite sets the deadline of the next write; abort may shorten it at the same time.
-func (c *conn) armWrite() error {
-	if err := c.SetWriteDeadline(time.Now().Add(c.b.o.WriteDeadline)); err != nil {
-		return err
-	}
-	if at := c.abortAt.Load(); at != 0 {
-		return c.SetWriteDeadline(time.Unix(0, at))
-	}
-	return nil
-}
-
-// abort makes writes end soon, the one under way too, so that whoever closes the connection need not wait for a client
-// that doesn't read.
-func (c *conn) abort() {
-	at := time.Now().Add(abortDeadline)
-	if c.abortAt.CompareAndSwap(0, at.UnixNano()) {
-		// On error the connection is closed, which is what we are after.
-		_ = c.SetWriteDeadline(at)
-	}
-}
-
 // SetDeadline is mochi's keepalive: it bounds reads alone, since a write has its own deadline and must not fail because
 // a commit took long.
 func (c *conn) SetDeadline(t time.Time) error { return c.Conn.SetReadDeadline(t) }
@@ -203,3 +137,9 @@ func (c *conn) established() bool {
 		return false
 	}
 }
+
+// gone says whether the connection has ended or is about to.
+func (c *conn) gone() bool { return c.client.Closed() }
+
+// maxPacket is the largest packet that the client takes, 0 for any.
+func (c *conn) maxPacket() int64 { return int64(c.client.Properties.Props.MaximumPacketSize) }

@@ -186,9 +186,13 @@ func (b *Broker) Close(ctx context.Context) error {
 // recovered keeps a panic in one connection's goroutine from ending the process.
 func (b *Broker) recovered(c *conn) {
 	if v := recover(); v != nil {
-		b.stats.panics.Add(1)
-		b.log.Error("connection panicked", "remote", c.addr, "principal", c.principal.String(), "err", v, "stack", string(debug.Stack()))
+		b.panicked(c, v, debug.Stack())
 	}
+}
+
+func (b *Broker) panicked(c *conn, v any, stack []byte) {
+	b.stats.panics.Add(1)
+	b.log.Error("connection panicked", "remote", c.addr, "principal", c.principal.String(), "err", v, "stack", string(stack))
 }
 
 // timeout is a context of the broker's life.

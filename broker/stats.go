@@ -34,6 +34,12 @@ type counters struct {
 	published, replies, replyBytes                                                          atomic.Uint64
 }
 
+// sent counts n packets of size bytes in all that did not go out through mochi.
+func (c *counters) sent(n, size int) {
+	c.replies.Add(uint64(n))
+	c.replyBytes.Add(uint64(size))
+}
+
 // Stats returns the counters as they are now; they are read one by one.
 func (b *Broker) Stats() Stats {
 	info := b.server.Info

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"encoding/binary"
+	"strconv"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -54,6 +55,49 @@ func appendProperties(dst []byte, p link.Properties, subscription int) []byte {
 		dst = appendString(dst, u.Value)
 	}
 	return dst
+}
+
+// maxParts is how many packets one vectored write takes: a header and a payload for each.
+const maxParts = maxVec / 2
+
+// maxRunHead is the longest header of a run's packet without the prefix of its topic.
+const maxRunHead = 1 + 4 + 2 + 10 + 1
+
+// appendRunHead is publishHead for a part of a run.
+func appendRunHead(dst []byte, v5 bool, prefix string, p link.Part) []byte {
+	topic := len(prefix) + decimals(p.Index)
+	dst = append(dst, packets.Publish<<4)
+	dst = binary.AppendUvarint(dst, runRemaining(v5, topic, p))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(topic))
+	dst = append(dst, prefix...)
+	dst = strconv.AppendUint(dst, uint64(p.Index), 10)
+	if v5 {
+		dst = append(dst, 0) // no properties
+	}
+	return dst
+}
+
+// runRemaining is the remaining length of a part's packet.
+func runRemaining(v5 bool, topic int, p link.Part) uint64 {
+	n := 2 + topic + len(p.Payload)
+	if v5 {
+		n++
+	}
+	return uint64(n)
+}
+
+// runHeadSize is the size of what appendRunHead appends.
+func runHeadSize(v5 bool, prefix string, p link.Part) int64 {
+	n := runRemaining(v5, len(prefix)+decimals(p.Index), p)
+	return int64(1 + uvarintLen(int(n)) + int(n) - len(p.Payload))
+}
+
+func decimals(n uint32) int {
+	digits := 1
+	for ; n >= 10; n /= 10 {
+		digits++
+	}
+	return digits
 }
 
 func appendString(dst []byte, s string) []byte {

@@ -79,6 +79,10 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		"ReplyTooLarge":          replyTooLarge,
 		"ReplyAfterDone":         replyAfterDone,
 		"ReplyAfterTheEnd":       replyAfterTheEnd,
+		"RunsArriveInOrder":      runsArriveInOrder,
+		"RunTooLarge":            runTooLarge,
+		"RunAfterTheEnd":         runAfterTheEnd,
+		"MemoIsTheConnections":   memoIsTheConnections,
 		"Presence":               presence,
 	} {
 		t.Run(name, func(t *testing.T) {
