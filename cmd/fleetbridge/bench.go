@@ -2,252 +2,179 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
+	"github.com/spf13/pflag"
 
-	"fleetbridge/campaign"
-	"fleetbridge/ident"
-	"fleetbridge/internal/client"
-	"fleetbridge/topics"
+	"fleetbridge/internal/bench"
+	"fleetbridge/internal/bench/load"
+	"fleetbridge/internal/bench/peer"
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine", benchCampaign(a))
+	return group("bench", "Measure this machine: the server beside what people would use instead", benchChunks(a), benchCampaign(a), benchRole(a), benchMachine(a), benchPage(a))
 }
 
-// benchResult is what `bench campaign` measured. Durations are in seconds.
-type benchResult struct {
-	Devices      int     `json:"devices"`
-	CPUs         int     `json:"cpus"`
-	Fill         float64 `json:"fill_seconds"`
-	Plan         float64 `json:"plan_seconds"`
-	Start        float64 `json:"start_seconds"` // from the command until every device has its place
-	Offers       uint64  `json:"offers"`        // within the time that was watched
-	OffersFor    float64 `json:"offers_seconds"`
-	StatusCalls  int     `json:"status_calls"` // while it started and ran
-	StatusMedian float64 `json:"status_median_seconds"`
-	StatusP99    float64 `json:"status_p99_seconds"`
-	StatusMax    float64 `json:"status_max_seconds"`
-	PeakRSS      int64   `json:"peak_rss_bytes"` // of the whole process; 0: not known here
-	Disk         int64   `json:"disk_bytes"`
+// roles are what processes of a bench other than the server do; see package bench.
+var roles = map[string]bench.Role{
+	"chunk-load": load.Chunks,
+	"floor":      peer.Floor,
+	"responder":  peer.Responder,
 }
 
-func benchCampaign(a *app) *cobra.Command {
-	var devices int
-	var watch time.Duration
-	c := &cobra.Command{Use: "campaign", Args: cobra.NoArgs,
-		Short: "Plan and start a campaign for a large registry, on a server of its own",
-		Long: "bench campaign starts a server with fresh data in a temporary folder and free ports, fills its registry, and measures\n" +
-			"by the public commands: the plan, the start until every device has its place, and how long campaign/get takes\n" +
-			"meanwhile and while offers go out. No device connects. Nothing is left behind."}
-	c.Flags().IntVar(&devices, "devices", 1_000_000, "devices in the registry")
-	c.Flags().DurationVar(&watch, "watch", 10*time.Second, "how long to watch it run")
-	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		if devices < 1 {
-			return usagef("--devices must be at least 1")
+// sheets are the tables of docs/performance.md, one for each bench.
+var sheets = []bench.Sheet{chunkSheet}
+
+// benchFlags are the flags that benches have in common.
+type benchFlags struct {
+	devices, runs    int
+	duration, warmup time.Duration
+	cases            []string
+	noisy            bool
+	profile          string
+}
+
+// add adds them to a command; the values are the defaults, cases all that there are.
+func (b *benchFlags) add(f *pflag.FlagSet) {
+	f.IntVar(&b.devices, "devices", b.devices, "devices that are connected")
+	f.IntVar(&b.runs, "runs", b.runs, "runs of each contender, in turn; the result is their median")
+	f.DurationVar(&b.duration, "duration", b.duration, "how long a run is measured")
+	f.DurationVar(&b.warmup, "warmup", b.warmup, "how long a run goes before it is measured")
+	f.StringSliceVar(&b.cases, "case", nil, "only these cases: "+strings.Join(b.cases, ", "))
+	f.BoolVar(&b.noisy, "noisy", false, "accept results while other processes take more than a tenth of a core")
+	f.StringVar(&b.profile, "profile", "", "write CPU and heap profiles of the server, a pair for each run, to files whose names begin with this")
+}
+
+// check refuses what can't be measured; known are the names of the cases.
+func (b *benchFlags) check(known []string) error {
+	if b.devices < 1 || b.runs < 1 || b.duration <= 0 {
+		return usagef("--devices, --runs and --duration must be above 0")
+	}
+	for _, c := range b.cases {
+		if !slices.Contains(known, c) {
+			return usagef("--case %q: want some of %s", c, strings.Join(known, ", "))
 		}
-		ctx, cancel := a.untilInterrupted(cmd.Context())
-		defer cancel()
-		r, err := a.bench(ctx, devices, watch)
-		if err != nil {
-			return orInterrupted(ctx, err)
+	}
+	return nil
+}
+
+// wants reports whether a case was asked for.
+func (b *benchFlags) wants(name string) bool {
+	return len(b.cases) == 0 || slices.Contains(b.cases, name)
+}
+
+// benchLimit ends a bench that hangs.
+const benchLimit = 20 * time.Minute
+
+// runBench gives fn what every bench needs, and prints what it returns or reported before it failed. Nothing is left behind.
+func (a *app) runBench(ctx context.Context, sheet bench.Sheet, fn func(ctx context.Context, out *benchOutput) error) error {
+	ctx, cancel := a.untilInterrupted(ctx)
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, benchLimit)
+	defer stop()
+	out := &benchOutput{app: a}
+	err := fn(ctx, out)
+	if a.output == "table" && len(out.records) > 0 {
+		err = errors.Join(err, a.printSheet(sheet, out.records))
+	}
+	if err == nil && out.refused > 0 {
+		err = fmt.Errorf("%d cases not measured: %w; --noisy takes them as they are", out.refused, bench.ErrNoisy)
+	}
+	return orInterrupted(ctx, err)
+}
+
+// benchOutput takes results as they come: an object a line, or rows for the table at the end.
+type benchOutput struct {
+	app     *app
+	records []bench.Record
+	refused int
+}
+
+// put takes one result: a struct with JSON names, or a record.
+func (o *benchOutput) put(v any) error {
+	r, err := bench.RecordOf(v)
+	if err != nil {
+		return err
+	}
+	o.records = append(o.records, r)
+	switch {
+	case r["missing"] == true:
+		o.app.say("warning: %s is not installed: %s %s goes without it", r.Text("peer"), r.Text("bench"), r.Text("case"))
+	case r.Text("refused") != "":
+		o.refused++
+		o.app.say("warning: %s %s: %s", r.Text("bench"), r.Text("case"), r.Text("refused"))
+	}
+	if o.app.output == "table" {
+		return nil
+	}
+	if err := json.NewEncoder(o.app.stdout).Encode(v); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func (a *app) printSheet(s bench.Sheet, records []bench.Record) error {
+	w := plainTable()
+	cells := func(texts []string) table.Row {
+		var r table.Row
+		for _, t := range texts {
+			r = append(r, t)
 		}
-		return a.printBench(r)
+		return r
+	}
+	w.AppendHeader(cells(s.Heads()))
+	for _, r := range s.Rows(records) {
+		w.AppendRow(cells(r))
+	}
+	return a.printText(w.Render())
+}
+
+// benchRole runs a role; the bench starts it, people don't.
+func benchRole(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "role NAME", Short: "Be a process of a bench", Args: cobra.ExactArgs(1), Hidden: true}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		role, ok := roles[args[0]]
+		if !ok {
+			return usagef("role %q: want one of %s", args[0], strings.Join(slices.Sorted(maps.Keys(roles)), ", "))
+		}
+		return bench.Work(cmd.Context(), a.stdin, a.stdout, role)
 	}
 	return c
 }
 
-// bench runs a server, and measures it beside.
-func (a *app) bench(ctx context.Context, devices int, watch time.Duration) (r benchResult, err error) {
-	r.Devices, r.CPUs = devices, runtime.GOMAXPROCS(0) // before the server spreads them
-	parent, err := os.MkdirTemp("", "fleetbridge-bench-")
-	if err != nil {
-		return r, fmt.Errorf("make folder: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(parent)) }()
-	srv, op, err := openDemo(ctx, filepath.Join(parent, "fleetbridge"))
-	if err != nil {
-		return r, err
-	}
-	op.Timeout = 5 * time.Minute
-	g, gctx := errgroup.WithContext(ctx)
-	gctx, stop := context.WithCancel(gctx)
-	defer stop()
-	g.Go(func() error { return srv.run(gctx) })
-	g.Go(func() error {
-		defer stop()
-		if err := a.measure(gctx, srv, op, watch, &r); err != nil {
-			return err
-		}
-		r.PeakRSS = peakRSS()
-		r.Disk, err = diskUse(parent)
-		return err
-	})
-	return r, g.Wait()
+// benchMachine prints what the results after it are measured on.
+func benchMachine(a *app) *cobra.Command {
+	return &cobra.Command{Use: "machine", Short: "Say what is measured: date, commit, machine", Args: cobra.NoArgs, Hidden: true,
+		RunE: func(*cobra.Command, []string) error {
+			return json.NewEncoder(a.stdout).Encode(bench.Machine(time.Now()))
+		}}
 }
 
-func (a *app) measure(ctx context.Context, srv *server, op client.Context, watch time.Duration, r *benchResult) error {
-	cl, err := client.Dial(ctx, op)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	s := &fleetSetup{cl: cl, name: "bench", seed: 1, size: 64 << 10}
-	if err := s.publish(ctx); err != nil {
-		return err
-	}
-	a.say("▸ fill       %d devices", r.Devices)
-	began := time.Now()
-	if err := s.fill(ctx, srv.store, r.Devices); err != nil {
-		return err
-	}
-	r.Fill = time.Since(began).Seconds()
-	id, err := ident.ParseCampaign("bench")
-	if err != nil {
-		return err
-	}
-	req := topics.CampaignCreate{Campaign: id, Manifest: s.manifest.Digest, Policy: topics.Policy{
-		Waves: []topics.Wave{{Percent: 1}, {Percent: 100}}, Stratify: "site"}}
-	if err := cl.Do(ctx, "campaign", "create", req, nil); err != nil {
-		return err
-	}
-	a.say("▸ plan")
-	began = time.Now()
-	var plan topics.PlanView
-	if err := cl.Do(ctx, "campaign", "plan", topics.CampaignPlan{Campaign: id}, &plan); err != nil {
-		return err
-	}
-	r.Plan = time.Since(began).Seconds()
-	if plan.Devices != r.Devices {
-		return fmt.Errorf("the plan has %d devices of %d", plan.Devices, r.Devices)
-	}
-	a.say("▸ start")
-	return r.run(ctx, cl, id, watch)
-}
-
-// run starts the campaign and asks for its status until it has been active for so long as to be watched.
-func (r *benchResult) run(ctx context.Context, cl *client.Client, id ident.Campaign, watch time.Duration) error {
-	began := time.Now()
-	if err := cl.Do(ctx, "campaign", "start", topics.CampaignRef{Campaign: id}, nil); err != nil {
-		return err
-	}
-	var took []time.Duration
-	var active time.Time
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for active.IsZero() || time.Since(active) < watch {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-		asked := time.Now()
-		var v topics.CampaignView
-		if err := cl.Do(ctx, "campaign", "get", topics.CampaignRef{Campaign: id}, &v); err != nil {
-			return err
-		}
-		took = append(took, time.Since(asked))
-		switch {
-		case v.State == string(campaign.Stopping) || v.State == string(campaign.Stopped):
-			return fmt.Errorf("the campaign stopped: %s", v.Reason)
-		case active.IsZero() && v.State == string(campaign.Active):
-			active = time.Now()
-			r.Start = active.Sub(began).Seconds()
-		}
-		r.Offers = v.Progress.Counts[string(campaign.Offered)]
-	}
-	r.OffersFor = time.Since(active).Seconds()
-	slices.Sort(took)
-	r.StatusCalls = len(took)
-	r.StatusMedian, r.StatusP99 = took[len(took)/2].Seconds(), took[len(took)*99/100].Seconds()
-	r.StatusMax = took[len(took)-1].Seconds()
-	return nil
-}
-
-// fillAtOnce is how many devices one transaction registers.
-const fillAtOnce = 1000
-
-// fill registers devices as they are after their first hello.
-func (s *fleetSetup) fill(ctx context.Context, store campaign.Store, devices int) error {
-	tenant, now := s.cl.Tenant(), time.Now()
-	old := ident.SumDigest([]byte("1.4.0"))
-	for from := 0; from < devices; from += fillAtOnce {
-		err := store.Update(ctx, func(tx campaign.Tx) error {
-			for i := from; i < min(from+fillAtOnce, devices); i++ {
-				id, err := ident.ParseDevice(fmt.Sprintf("bench-%08d", i))
-				if err != nil {
-					return err
-				}
-				d := campaign.Device{ID: id, Vendor: s.vendor, Class: s.class, Boot: 3, MaxChunk: 4096, Algs: []int64{-7, -9}, HelloSeq: 1,
-					Installed: []campaign.Image{{Component: s.manifest.Component, Digest: old, Sequence: 1, Version: "1.4.0"}},
-					Facts:     map[string]string{"hw": "b2", "modem": "lte"},
-					Labels:    map[string]string{"site": strconv.Itoa(i % 50)}, LastSeen: now, Created: now}
-				if err := tx.PutDevice(tenant, d); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("fill registry: %w", err)
-		}
-	}
-	return nil
-}
-
-func (a *app) printBench(r benchResult) error {
-	sec := func(v float64) string {
-		return time.Duration(v * float64(time.Second)).Round(100 * time.Microsecond).String()
-	}
-	return a.printOne(r, row{"devices", strconv.Itoa(r.Devices)}, row{"cpus", strconv.Itoa(r.CPUs)}, row{"fill", sec(r.Fill)},
-		row{"plan", sec(r.Plan)}, row{"start", sec(r.Start)},
-		row{"offers", fmt.Sprintf("%d in %s", r.Offers, sec(r.OffersFor))},
-		row{"status", fmt.Sprintf("median %s, p99 %s, max %s of %d", sec(r.StatusMedian), sec(r.StatusP99), sec(r.StatusMax), r.StatusCalls)},
-		row{"peak memory", bytesText(r.PeakRSS)}, row{"disk", bytesText(r.Disk)})
-}
-
-// peakRSS is the most memory that the process has had resident, where the system tells; else 0.
-func peakRSS() int64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if text, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "kB")), 10, 64)
+// benchPage writes results from stdin into the tables of a page.
+func benchPage(a *app) *cobra.Command {
+	return &cobra.Command{Use: "page FILE", Short: "Write the results on stdin into the tables of a page", Args: cobra.ExactArgs(1), Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			records, err := bench.ReadRecords(a.stdin)
 			if err != nil {
-				return 0
+				return err
 			}
-			return n << 10
-		}
-	}
-	return 0
-}
-
-func diskUse(dir string) (int64, error) {
-	var sum int64
-	err := filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if errors.Is(err, os.ErrNotExist) {
-			return nil // compacted away meanwhile
-		}
-		if err == nil {
-			sum += info.Size()
-		}
-		return err
-	})
-	return sum, err
+			page, err := os.ReadFile(args[0])
+			if err != nil {
+				return fmt.Errorf("read page: %w", err)
+			}
+			filled, err := bench.Fill(string(page), sheets, records)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(args[0], []byte(filled), 0o644)
+		}}
 }

@@ -80,7 +80,7 @@ func reference(t *testing.T) string {
 
 func writeCommands(b *strings.Builder, c *cobra.Command, n *int) {
 	for _, sub := range c.Commands() {
-		if sub.Name() == "help" || sub.Name() == "completion" {
+		if sub.Name() == "help" || sub.Name() == "completion" || sub.Hidden {
 			continue
 		}
 		*n++
@@ -100,7 +100,7 @@ func writeCommands(b *strings.Builder, c *cobra.Command, n *int) {
 
 func writeFlags(b *strings.Builder, flags *pflag.FlagSet) {
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "help" {
+		if f.Name == "help" || f.Hidden {
 			return
 		}
 		name := "--" + f.Name

@@ -13,9 +13,11 @@ import (
 )
 
 func serveCommand(a *app) *cobra.Command {
-	var file string
+	var file, profile string
 	c := &cobra.Command{Use: "serve", Short: "Run the server: MQTT broker, campaign bridge and store in one process", Args: cobra.NoArgs}
 	c.Flags().StringVar(&file, "config", "", "configuration file (env FLEETBRIDGE_CONFIG; default "+defaultConfig+" if it is there)")
+	c.Flags().StringVar(&profile, "profile", "", "for benches: SIGUSR1 begins a CPU profile, the next ends it and writes PREFIX.N.cpu and PREFIX.N.heap")
+	c.Flags().Lookup("profile").Hidden = true
 	given := map[string]*string{}
 	for _, set := range config.Settings {
 		value, usage := set.Value(config.Defaults()), set.Usage+" (env "+set.Env()+")"
@@ -34,7 +36,12 @@ func serveCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.serve(cmd.Context(), conf)
+		ctx, cancel := context.WithCancel(cmd.Context())
+		defer cancel()
+		if profile != "" {
+			go profiles(ctx, profile, func(err error) { a.say("warning: %v", err) })
+		}
+		return a.serve(ctx, conf)
 	}
 	return c
 }
