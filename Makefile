@@ -2,10 +2,11 @@
 GO       ?= go
 FUZZTIME ?= 10s
 BENCH    ?= .
+BENCHFLAGS ?=
 VERSION  ?= 0.1.0-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz lint bench check
+.PHONY: help demo build test race fuzz lint bench microbench check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -31,7 +32,10 @@ lint: ## gofmt, go mod tidy, go vet, staticcheck (its version is pinned in tools
 	$(GO) vet ./...
 	$$($(GO) -C tools tool -n staticcheck) ./...
 
-bench: ## the benchmarks, BENCH=regexp
+bench: build ## the server beside its peers, on a quiet machine; fills docs/performance.md (BENCHFLAGS=--noisy: as noisy as it is)
+	scripts/bench $(BENCHFLAGS)
+
+microbench: ## the benchmarks of the packages, BENCH=regexp
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
 check: lint test race ## lint, test and race

@@ -82,7 +82,7 @@ var chunkSheet = bench.Sheet{Bench: "chunks", Columns: []bench.Column{
 	bench.Figure("ours, CPU s/GB", "ours_cpu_s_per_gb"), bench.Figure("peer, CPU s/GB", "peer_cpu_s_per_gb"),
 	bench.Figure("ratio", "ratio"), bench.Verdict("goal: at most", "goal"),
 	bench.Figure("ours, GB/s", "ours_gb_per_s"), bench.Figure("peer, GB/s", "peer_gb_per_s"),
-	bench.Figure("ours, p99 ms", "ours_p99_ms"), bench.Figure("peer, p99 ms", "peer_p99_ms"),
+	bench.Figure("ours, p99 ms", "ours_p99_ms"), bench.Figure("peer, p99 ms", "peer_p99_ms"), bench.Figure("others, cores", "others_cores"),
 }}
 
 func benchChunks(a *app) *cobra.Command {

@@ -22,5 +22,9 @@
 // the members bench, case and whatever the bench measures; a [Sheet] says how such records become a table on the terminal
 // and, between two markers, in docs/performance.md.
 //
+// A new bench needs: its loads in package load and their names in the roles of cmd; a command in cmd that takes the common
+// flags, runs its body in runBench and puts out its results; a sheet among the sheets of cmd, with its markers in
+// docs/performance.md; a line in scripts/bench; and a short run in cmd's tests. `bench chunks` is the model.
+//
 // Processes are measured on Linux only; elsewhere New returns [ErrUnsupported].
 package bench
