@@ -40,22 +40,27 @@ type Model struct {
 	// Terse devices don't say in their hello which algorithms they understand.
 	Terse bool
 	// Keys are what the devices decrypt payloads with.
-	Keys []encrypt.Key
+	Keys []encrypt.Key `json:"-"`
 	// Space is the size of the update slot in bytes; 0 means no bound. A larger payload is rejected with no-space.
 	Space int64
 }
 
-// Config describes a fleet. Zero values of the optional members mean the defaults named beside them.
+// Config describes a fleet. Zero values of the optional members mean the defaults named beside them. As JSON it is all but
+// what only one process can hold: TLS, Dial, Logger and the model's keys.
 type Config struct {
 	// Server is the broker's address: mqtt://host:port, or mqtts://host:port with TLS.
 	Server string
 	// TLS is used for mqtts; nil means the system's roots.
-	TLS *tls.Config
+	TLS *tls.Config `json:"-"`
 	// Dial replaces the network; tests use it. nil means TCP to Server.
-	Dial func(ctx context.Context) (net.Conn, error)
+	Dial func(ctx context.Context) (net.Conn, error) `json:"-"`
 
 	Devices []Identity
-	Model   Model
+	// First is the number of Devices[0] where several Fleets, in as many processes, share the devices of one. What is
+	// drawn for a device, and how it speaks, depends on its name and its number in the whole, so a fleet comes out the same
+	// however it is divided.
+	First int
+	Model Model
 	// Image is what the devices hold at start. A zero digest means one derived from the model.
 	Image topics.Installed
 	// Images are the bytes of images that devices hold; a delta applies only to one of them, or to what was made from one.
@@ -81,7 +86,7 @@ type Config struct {
 	Permits bool
 	Timing  Timing
 
-	Logger *slog.Logger // nil means silence
+	Logger *slog.Logger `json:"-"` // nil means silence
 }
 
 // Timing is how fast a device is. The defaults suit a demo: seconds where a real device takes minutes.
@@ -163,6 +168,8 @@ func (c Config) check() error {
 	switch {
 	case len(c.Devices) == 0:
 		return fmt.Errorf("no devices: %w", ErrConfig)
+	case c.First < 0:
+		return fmt.Errorf("first device is number %d: %w", c.First, ErrConfig)
 	case c.ChunkSize < topics.MinChunk || c.ChunkSize > topics.MaxChunk:
 		return fmt.Errorf("chunk size %d, want %d to %d: %w", c.ChunkSize, topics.MinChunk, topics.MaxChunk, ErrConfig)
 	case c.Window > topics.MaxWindow:
@@ -173,7 +180,7 @@ func (c Config) check() error {
 		return fmt.Errorf("slow rate %d is negative: %w", c.Timing.SlowRate, ErrConfig)
 	}
 	if c.Dial == nil {
-		if _, _, err := parseServer(c.Server); err != nil {
+		if _, err := parseServer(c.Server); err != nil {
 			return err
 		}
 	}

@@ -25,38 +25,43 @@ type conn interface {
 	Abort()
 }
 
-// dial opens the network connection of one device.
-func (c Config) dial(ctx context.Context) (net.Conn, error) {
+// dial opens the network connection of device i.
+func (c Config) dial(ctx context.Context, i int) (net.Conn, error) {
 	if c.Dial != nil {
 		return c.Dial(ctx)
 	}
-	address, secure, err := parseServer(c.Server)
+	s, err := parseServer(c.Server)
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{}
-	if secure {
+	dialer, address := c.dialer(s.host, i), net.JoinHostPort(s.host, s.port)
+	if s.secure {
 		return (&tls.Dialer{NetDialer: dialer, Config: c.TLS}).DialContext(ctx, "tcp", address)
 	}
 	return dialer.DialContext(ctx, "tcp", address)
 }
 
+// address is a server's, in its parts.
+type address struct {
+	host, port string
+	secure     bool
+}
+
 // parseServer parses mqtt://host:port and mqtts://host:port; without a port it is 1883 and 8883.
-func parseServer(s string) (address string, secure bool, err error) {
+func parseServer(s string) (address, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts" {
-		return "", false, fmt.Errorf("server address %q: want mqtt://host:port or mqtts://host:port: %w", s, ErrConfig)
+		return address{}, fmt.Errorf("server address %q: want mqtt://host:port or mqtts://host:port: %w", s, ErrConfig)
 	}
-	secure = u.Scheme == "mqtts"
-	port := u.Port()
+	a := address{host: u.Hostname(), port: u.Port(), secure: u.Scheme == "mqtts"}
 	switch {
-	case port != "":
-	case secure:
-		port = "8883"
+	case a.port != "":
+	case a.secure:
+		a.port = "8883"
 	default:
-		port = "1883"
+		a.port = "1883"
 	}
-	return net.JoinHostPort(u.Hostname(), port), secure, nil
+	return a, nil
 }
 
 // connect opens the device's MQTT connection within Timing.Dial.
@@ -70,7 +75,7 @@ func (d *device) connect(ctx context.Context) (conn, error) {
 	c := d.fleet.config
 	ctx, cancel := context.WithTimeout(ctx, c.Timing.Dial)
 	defer cancel()
-	nc, err := c.dial(ctx)
+	nc, err := c.dial(ctx, d.index)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}

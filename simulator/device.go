@@ -16,6 +16,7 @@ import (
 // device is one device. run and what it calls are one goroutine; mu guards what Stats and Ledger look at.
 type device struct {
 	fleet   *Fleet
+	index   int // in the whole fleet
 	id      Identity
 	user    string
 	paho    bool
@@ -93,7 +94,7 @@ func newDevice(f *Fleet, index int, id Identity) (*device, error) {
 	h := fnv.New64a()
 	h.Write([]byte(name)) // never fails
 	d := &device{
-		fleet: f, id: id, user: id.User, anchors: c.Model.Anchors,
+		fleet: f, index: index, id: id, user: id.User, anchors: c.Model.Anchors,
 		paho:  c.PahoEvery > 0 && index%c.PahoEvery == 0,
 		fault: Plan(c.Seed, name, c.Faults),
 		rng:   rand.New(rand.NewPCG(c.Seed, h.Sum64())),

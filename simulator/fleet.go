@@ -52,7 +52,7 @@ func New(c Config) (*Fleet, error) {
 	}
 	f := &Fleet{config: c, library: l, ready: make(chan struct{}), dials: make(chan struct{}, maxDials)}
 	for i, id := range c.Devices {
-		d, err := newDevice(f, i, id)
+		d, err := newDevice(f, c.First+i, id)
 		if err != nil {
 			return nil, fmt.Errorf("configure device %s: %w", id.Device, err)
 		}
@@ -98,7 +98,7 @@ func (f *Fleet) Stats() Stats {
 		Hellos: c.hellos.Load(), Reports: c.reports.Load(), Acknowledged: c.acked.Load(), Resent: c.resent.Load(),
 		Chunks: c.chunks.Load(), ChunkBytes: c.bytes.Load(), ChunksAgain: c.again.Load(),
 		Fetches: c.fetches.Load(), FetchesAgain: c.refetches.Load(), PowerLosses: c.power.Load(), Fallbacks: c.fallbacks.Load(), Resumed: int(c.resumed.Load()),
-		PubackP50: c.puback.quantile(0.5), PubackP99: c.puback.quantile(0.99),
+		Puback: c.puback.snapshot(),
 		Lost:   c.lost.Load(),
 		States: make(map[topics.Word]int),
 	}

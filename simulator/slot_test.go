@@ -3,7 +3,6 @@ package simulator
 import (
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"fleetbridge/ident"
 )
@@ -72,25 +71,5 @@ func TestSlotReadsBackABadCell(t *testing.T) {
 		if s.received() != ident.SumDigest(payload) || s.readBack() == s.received() {
 			t.Errorf("cell %d does not show", cell)
 		}
-	}
-}
-
-func TestHistogramQuantiles(t *testing.T) {
-	var h histogram
-	if h.quantile(0.5) != 0 {
-		t.Error("an empty histogram has a median")
-	}
-	for i := range 1000 {
-		h.add(time.Duration(i+1) * time.Millisecond)
-	}
-	for q, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 1: time.Second} {
-		if got := h.quantile(q); got < want || got > want*5/4 {
-			t.Errorf("quantile %v is %v, want %v or up to 25 %% more", q, got, want)
-		}
-	}
-	h.add(0)
-	h.add(time.Hour)
-	if got := h.quantile(1); got < 100*time.Second {
-		t.Errorf("an hour is counted as %v", got)
 	}
 }

@@ -1,7 +1,7 @@
 package simulator
 
 import (
-	"math"
+	"cmp"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +35,41 @@ type Stats struct {
 	// States counts devices by the word of the last report that they made; "" counts those that made none.
 	States map[topics.Word]int
 
-	// PubackP50 and PubackP99 are how long a report waited for its PUBACK, as upper bounds of buckets 25 % apart.
-	PubackP50, PubackP99 time.Duration
+	// Puback is how long reports waited for their PUBACK.
+	Puback Latencies
+}
+
+// Add returns what two fleets have done together, or two parts of one.
+func (s Stats) Add(o Stats) Stats {
+	s.Devices += o.Devices
+	s.Connected += o.Connected
+	s.Connects += o.Connects
+	s.Lost += o.Lost
+	s.LastError = cmp.Or(s.LastError, o.LastError)
+	s.Ready += o.Ready
+	s.Hellos += o.Hellos
+	s.Reports += o.Reports
+	s.Acknowledged += o.Acknowledged
+	s.Resent += o.Resent
+	s.Chunks += o.Chunks
+	s.ChunkBytes += o.ChunkBytes
+	s.ChunksAgain += o.ChunksAgain
+	s.Fetches += o.Fetches
+	s.FetchesAgain += o.FetchesAgain
+	s.PowerLosses += o.PowerLosses
+	s.Fallbacks += o.Fallbacks
+	s.Resumed += o.Resumed
+	states := make(map[topics.Word]int, len(s.States))
+	for _, m := range []map[topics.Word]int{s.States, o.States} {
+		for word, n := range m {
+			states[word] += n
+		}
+	}
+	s.States = states
+	for i, n := range o.Puback {
+		s.Puback[i] += n
+	}
+	return s
 }
 
 // counters are the fleet's totals, written by all devices.
@@ -46,43 +79,7 @@ type counters struct {
 	lost, connected, ready, resumed                            atomic.Int64
 	connects, hellos, reports, acked, resent                   atomic.Int64
 	chunks, bytes, again, fetches, refetches, power, fallbacks atomic.Int64
-	puback                                                     histogram
-}
-
-// histogram counts durations in buckets that are 25 % apart, from 10 µs to about 100 s.
-type histogram struct{ buckets [74]atomic.Int64 }
-
-const (
-	histogramFirst = 10 * time.Microsecond
-	histogramStep  = 1.25
-)
-
-func (h *histogram) add(d time.Duration) {
-	i := 0
-	if d > histogramFirst {
-		i = int(math.Ceil(math.Log(float64(d)/float64(histogramFirst)) / math.Log(histogramStep)))
-	}
-	h.buckets[min(i, len(h.buckets)-1)].Add(1)
-}
-
-// quantile returns the upper bound of the bucket that holds the q-th part of what was added; 0 if nothing was.
-func (h *histogram) quantile(q float64) time.Duration {
-	var counts [len(h.buckets)]int64
-	total := int64(0)
-	for i := range h.buckets {
-		counts[i] = h.buckets[i].Load()
-		total += counts[i]
-	}
-	if total == 0 {
-		return 0
-	}
-	rank := max(int64(math.Ceil(q*float64(total))), 1)
-	for i, n := range counts {
-		if rank -= n; rank <= 0 {
-			return time.Duration(float64(histogramFirst) * math.Pow(histogramStep, float64(i)))
-		}
-	}
-	return 0
+	puback                                                     latencies
 }
 
 // Entry is what one device knows for certain: its own state, and what the server acknowledged to it. A harness compares

@@ -29,6 +29,7 @@ var roles = map[string]bench.Role{
 	"chunk-load": load.Chunks,
 	"floor":      peer.Floor,
 	"responder":  peer.Responder,
+	fleetRole:    runFleet,
 }
 
 // sheets are the tables of docs/performance.md, one for each bench.

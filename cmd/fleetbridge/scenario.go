@@ -29,6 +29,8 @@ type fleetSetup struct {
 	size    int64
 	paho    int  // every n-th device speaks MQTT 5 through paho.golang
 	permits bool // devices ask before they install
+	chunk   uint32
+	window  uint32 // chunks of a fetch; 0 as chunk: what the simulator takes
 	flash   flash
 
 	vendor, class uuid.UUID
@@ -164,13 +166,27 @@ func (s *fleetSetup) register(ctx context.Context, d ident.Device) error {
 
 // fleet makes the devices, switched off.
 func (s *fleetSetup) fleet(server string, devices []simulator.Identity) (*simulator.Fleet, error) {
+	return simulator.New(s.config(server, devices))
+}
+
+func (s *fleetSetup) config(server string, devices []simulator.Identity) simulator.Config {
 	c := simulator.Config{
 		Server: server, TLS: s.cl.TLS(), Devices: devices, Seed: s.seed, Faults: s.mix, PahoEvery: s.paho, Permits: s.permits,
+		ChunkSize: s.chunk, Window: s.window,
 		Model:  simulator.Model{Vendor: s.vendor, Class: s.class, Anchors: []firmware.Anchor{s.anchor}},
 		Target: topics.Installed{Digest: s.manifest.Payload, Sequence: s.manifest.Sequence, Version: simVersion},
 	}
 	s.flash.into(&c)
-	return simulator.New(c)
+	return c
+}
+
+// faults counts what will go wrong with how many devices.
+func (s *fleetSetup) faults(devices []simulator.Identity) map[simulator.Kind]int {
+	n := map[simulator.Kind]int{}
+	for _, d := range devices {
+		n[simulator.Plan(s.seed, d.Tenant.String()+"/"+d.Device.String(), s.mix).Kind]++
+	}
+	return n
 }
 
 // campaign creates the campaign and starts it.
@@ -189,7 +205,7 @@ func (s *fleetSetup) campaign(ctx context.Context, p topics.Policy) (ident.Campa
 	return id, nil
 }
 
-// waitReady waits until every device that connects at all has been heard.
+// waitReady waits until every device of a fleet in this process has been heard.
 func waitReady(ctx context.Context, f *simulator.Fleet) error {
 	select {
 	case <-f.Ready():
@@ -197,8 +213,7 @@ func waitReady(ctx context.Context, f *simulator.Fleet) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(readyWithin):
-		s := f.Stats()
-		return &failure{code: exitTimeout, err: fmt.Errorf("only %d of %d devices connected in %v", s.Ready, s.Devices, readyWithin)}
+		return notReady(f.Stats())
 	}
 }
 

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,9 +20,12 @@ import (
 // simFlags are the flags of `sim run`.
 type simFlags struct {
 	devices, paho      int
+	processes          int
 	permits            bool
 	seed               uint64
 	name, size, faults string
+	chunk              string
+	window             uint32
 	waves              []string
 	silent, keep       time.Duration
 	campaign, key      string
@@ -48,12 +48,18 @@ func simRun(a *app) *cobra.Command {
 			"draft is started). With --for the devices only stay connected. Exit 7 if the campaign does not succeed.\n\n" +
 			"With --scenario it runs one of the library (`sim scenarios` lists it) or a file of that form instead, and says how\n" +
 			"what happened compares with what the scenario expects. Exit 7 if anything is not as expected.\n\n" +
-			"With --local the server is one of its own, with fresh data on free ports, of which nothing is left."}
+			"With --local the server is one of its own, with fresh data on free ports, of which nothing is left.\n\n" +
+			"Memory and CPU are said apart for the simulator and, with --server-pid, the server. Devices check signatures and digests\n" +
+			"themselves, which the simulator pays for. A process may have so many devices as it may have files open; --processes\n" +
+			"divides a larger fleet, and changes nothing of what happens to a device."}
 	f := c.Flags()
 	f.IntVar(&m.devices, "devices", 100, "simulated devices")
+	f.IntVar(&m.processes, "processes", 1, "processes that share the devices (Linux)")
 	f.Uint64Var(&m.seed, "seed", 1, "what goes wrong with which device")
 	f.StringVar(&m.name, "name", "", "prefix of what is made: devices, campaign, key (default: sim-SEED)")
 	f.StringVar(&m.size, "payload-size", "1MiB", "size of the payload")
+	f.StringVar(&m.chunk, "chunk-size", "4KiB", "size of the chunks that devices ask for")
+	f.Uint32Var(&m.window, "window", 16, "chunks that a device asks for at once")
 	f.StringSliceVar(&m.waves, "waves", nil, "waves, each a count or a percentage (default: one)")
 	f.StringVar(&m.faults, "faults", "none", "what goes wrong, in percent of the devices, or default: "+simulator.DefaultMix().String())
 	f.IntVar(&m.paho, "paho", 0, "every n-th device speaks MQTT 5 through paho.golang, the rest 3.1.1 (0: none)")
@@ -62,7 +68,7 @@ func simRun(a *app) *cobra.Command {
 	f.StringVar(&m.campaign, "campaign", "", "take part in this campaign instead of an own one")
 	f.StringVar(&m.key, "key", "", "public key that the devices trust, with --campaign")
 	f.DurationVar(&m.keep, "for", 0, "no campaign: stay connected for so long")
-	f.IntVar(&m.pid, "server-pid", 0, "process of the server on this machine, to measure its memory (Linux)")
+	f.IntVar(&m.pid, "server-pid", 0, "process of the server on this machine, to measure its memory and CPU (Linux)")
 	f.StringVar(&m.script, "scenario", "", "run this scenario of the library, or file; of the other flags only --name and --local count")
 	m.flash.flags(f)
 	f.BoolVar(&m.local, "local", false, "against a server of its own")
@@ -84,10 +90,14 @@ func (a *app) sim(ctx context.Context, cl *client.Client, own client.Context, m 
 	if err != nil {
 		return err
 	}
+	if err := m.fits(); err != nil {
+		return err
+	}
 	if s.flash, err = a.readFlash(m.flash); err != nil {
 		return err
 	}
-	run := simulation{fleetSetup: s, server: own.Server, pid: m.pid, policy: simPolicy(waves, m.silent), hold: m.keep}
+	run := simulation{fleetSetup: s, server: own, processes: m.processes, local: m.local, pid: m.pid,
+		policy: simPolicy(waves, m.silent), hold: m.keep}
 	switch {
 	case m.keep > 0:
 		s.class = firmware.ClassID(firmware.VendorID(simVendor), s.name)
@@ -119,7 +129,15 @@ func (m simFlags) scenario(cl *client.Client) (*fleetSetup, []topics.Wave, error
 	if err != nil {
 		return nil, nil, err
 	}
-	s.cl, s.paho, s.name, s.permits = cl, m.paho, m.name, m.permits
+	chunk, err := parseSize(m.chunk)
+	if err != nil {
+		return nil, nil, err
+	}
+	if chunk < topics.MinChunk || chunk > topics.MaxChunk || m.window < 1 || m.window > topics.MaxWindow || int64(m.window)*chunk > topics.MaxFetch {
+		return nil, nil, usagef("--chunk-size %s with --window %d: chunks of %s to %s, at most %d and %s at once", m.chunk, m.window,
+			bytesText(topics.MinChunk), bytesText(topics.MaxChunk), topics.MaxWindow, bytesText(topics.MaxFetch))
+	}
+	s.cl, s.paho, s.name, s.permits, s.chunk, s.window = cl, m.paho, m.name, m.permits, uint32(chunk), m.window
 	if s.name == "" {
 		s.name = fmt.Sprintf("sim-%d", m.seed)
 	}
@@ -165,161 +183,4 @@ func parseSigner(s string) (ident.Key, cose.Alg, error) {
 	}
 	alg, err := cose.ParseAlg(strings.TrimSuffix(rest, ")"))
 	return id, alg, err
-}
-
-// simulation is a scenario under measurement.
-type simulation struct {
-	*fleetSetup
-	server   string
-	pid      int
-	policy   topics.Policy
-	existing ident.Campaign // zero: make one
-	hold     time.Duration  // no campaign, stay connected
-	begun    time.Time
-}
-
-// simResult is what `sim run` measured.
-type simResult struct {
-	result
-	// The campaign alone: from its start to its end.
-	CampaignSeconds float64 `json:"campaign_s,omitempty"`
-	DevicesPerSec   float64 `json:"devices_per_s,omitempty"`
-	BytesPerSec     float64 `json:"bytes_per_s,omitempty"`
-	ReportsPerSec   float64 `json:"reports_per_s,omitempty"`
-	PubackP50       float64 `json:"puback_p50_ms"` // report to PUBACK, as devices saw it
-	PubackP99       float64 `json:"puback_p99_ms"`
-	ConnectSeconds  float64 `json:"connect_s"`
-	ClientBytes     int64   `json:"client_bytes_per_device,omitempty"` // memory of this process
-	ServerBytes     int64   `json:"server_bytes_per_device,omitempty"` // with --server-pid: growth while the fleet connected
-	ServerPeak      int64   `json:"server_peak_bytes,omitempty"`       // with --server-pid: at the end, the highest so far
-}
-
-func (r simResult) rows() []row {
-	rows := []row{{"campaign", r.Campaign}, {"outcome", strings.TrimSpace(r.Outcome + " " + r.reason)}}
-	if r.Campaign != "" {
-		rows = append(rows,
-			row{"devices", fmt.Sprintf("%d: %d confirmed, %d failed, %d silent, %d skipped%s", r.Devices, r.Confirmed, r.Failed, r.Silent, r.Skipped, withdrawnText(r.Withdrawn))},
-			row{"took", fmt.Sprintf("%.1f s", r.CampaignSeconds)},
-			row{"throughput", fmt.Sprintf("%.0f devices/s, %s/s, %.0f reports/s", r.DevicesPerSec, bytesText(int64(r.BytesPerSec)), r.ReportsPerSec)},
-			row{"reports", fmt.Sprintf("%d acknowledged, %d recorded", r.Acknowledged, r.Recorded)},
-			row{"report to PUBACK", fmt.Sprintf("p50 %.1f ms, p99 %.1f ms", r.PubackP50, r.PubackP99)},
-			row{"chunks", fmt.Sprintf("%d, %s, %d received twice", r.stats.Chunks, bytesText(r.ChunkBytes), r.stats.ChunksAgain)})
-	}
-	rows = append(rows, row{"connected in", fmt.Sprintf("%.1f s", r.ConnectSeconds)})
-	if r.ClientBytes > 0 {
-		rows = append(rows, row{"memory, simulator", bytesText(r.ClientBytes) + " per device"})
-	}
-	if r.ServerPeak > 0 {
-		rows = append(rows, row{"memory, server", bytesText(r.ServerBytes) + " per connected device, peak " + bytesText(r.ServerPeak)})
-	}
-	return rows
-}
-
-// simulate connects the fleet, runs the campaign, and measures both.
-func (a *app) simulate(ctx context.Context, s *simulation) (simResult, error) {
-	var r simResult
-	ids, err := s.provision(ctx)
-	if err != nil {
-		return r, err
-	}
-	f, err := s.fleet(s.server, ids)
-	if err != nil {
-		return r, err
-	}
-	a.say("▸ fleet      %d devices; %s", s.devices, faultsText(f.Faults()))
-	before, ownBefore := memory(s.pid), memory(os.Getpid())
-	running, power := context.WithCancel(ctx)
-	off := make(chan error, 1)
-	go func() { off <- f.Run(running) }()
-	defer func() { power(); <-off }() // a fleet that is switched off has nothing to say
-	s.begun = time.Now()
-	if err := waitReady(ctx, f); err != nil {
-		return r, err
-	}
-	r.ConnectSeconds = seconds(time.Since(s.begun))
-	n := int64(max(1, f.Stats().Connected))
-	r.ClientBytes = max(0, memory(os.Getpid()).rss-ownBefore.rss) / n
-	r.ServerBytes = max(0, memory(s.pid).rss-before.rss) / n
-	a.say("▸ connected  %d devices in %.1f s", n, r.ConnectSeconds)
-	if err := a.drive(ctx, s, f, &r); err != nil {
-		return r, err
-	}
-	r.ServerPeak = memory(s.pid).peak
-	return r, nil
-}
-
-// drive runs the campaign, or waits where there is none.
-func (a *app) drive(ctx context.Context, s *simulation, f *simulator.Fleet, r *simResult) error {
-	if s.hold > 0 {
-		select {
-		case <-time.After(s.hold):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	started := time.Now()
-	id, err := s.existing, error(nil)
-	if id.IsZero() {
-		id, err = s.campaign(ctx, s.policy)
-	} else {
-		err = s.startDraft(ctx, id)
-	}
-	if err != nil {
-		return err
-	}
-	track := a.newTrack()
-	if _, err := watch(ctx, s.cl, id, track.at); err != nil {
-		return err
-	}
-	track.end()
-	took := time.Since(started)
-	if r.result, err = s.result(ctx, f, id, started); err != nil {
-		return err
-	}
-	r.Elapsed, r.CampaignSeconds = seconds(time.Since(s.begun)), seconds(took)
-	r.DevicesPerSec = float64(r.Confirmed) / took.Seconds()
-	r.BytesPerSec = float64(r.ChunkBytes) / took.Seconds()
-	r.ReportsPerSec = float64(r.Recorded) / took.Seconds()
-	r.PubackP50, r.PubackP99 = milliseconds(r.stats.PubackP50), milliseconds(r.stats.PubackP99)
-	return nil
-}
-
-func (s *simulation) startDraft(ctx context.Context, id ident.Campaign) error {
-	err := s.cl.Do(ctx, "campaign", "start", topics.CampaignRef{Campaign: id}, nil)
-	var p *topics.Problem
-	if errors.As(err, &p) && p.Type == topics.ProblemWrongPhase {
-		return nil // it runs already
-	}
-	return err
-}
-
-// seconds is a duration for people and JSON: to the millisecond.
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// usage is a process's resident memory in bytes, now and at its highest.
-type usage struct{ rss, peak int64 }
-
-// memory reads it from /proc; zero where there is no such process, or no /proc.
-func memory(pid int) usage {
-	var u usage
-	if pid == 0 {
-		return u
-	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return u
-	}
-	for line := range strings.Lines(string(b)) {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
-			u.rss = kib << 10
-		}
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
-			u.peak = kib << 10
-		}
-	}
-	return u
 }

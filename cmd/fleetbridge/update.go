@@ -53,10 +53,8 @@ func (a *app) update(ctx context.Context, s *fleetSetup, server string, p topics
 		return result{}, err
 	}
 	a.say("▸ fleet      %d devices; %s", s.devices, faultsText(f.Faults()))
-	running, power := context.WithCancel(ctx)
-	off := make(chan error, 1)
-	go func() { off <- f.Run(running) }()
-	defer func() { power(); <-off }() // a fleet that is switched off has nothing to say
+	on := switchOn(ctx, f)
+	defer on.off()
 	if err := waitReady(ctx, f); err != nil {
 		return result{}, err
 	}
@@ -71,13 +69,12 @@ func (a *app) update(ctx context.Context, s *fleetSetup, server string, p topics
 		return result{}, err
 	}
 	track.end()
-	return s.result(ctx, f, id, started)
+	return s.result(ctx, f.Stats(), id, started)
 }
 
-// result reads what the devices know first and what the server knows after, so that every acknowledged report is among
-// the recorded ones.
-func (s *fleetSetup) result(ctx context.Context, f *simulator.Fleet, id ident.Campaign, started time.Time) (result, error) {
-	stats := f.Stats()
+// result reads what the server knows after what the devices knew before, so that every acknowledged report is among the
+// recorded ones.
+func (s *fleetSetup) result(ctx context.Context, stats simulator.Stats, id ident.Campaign, started time.Time) (result, error) {
 	v, err := campaignDo(ctx, s.cl, "get", id.String(), "")
 	if err != nil {
 		return result{}, err

@@ -51,15 +51,30 @@ func (p *Proc) Usage() (Usage, error) {
 	return s.usage(p), nil
 }
 
+// UsageOf is what any process of this machine and its children have taken so far; nothing where there is no such process.
+func UsageOf(pid int) (Usage, error) {
+	s, err := look()
+	if err != nil {
+		return Usage{}, err
+	}
+	return s.usageOf(pid), nil
+}
+
 // usage is that of processes taken together, with their peaks.
 func (s system) usage(ps ...*Proc) Usage {
 	var u Usage
 	for _, p := range ps {
-		u = u.plus(s.tree(p.cmd.Process.Pid))
-		for pid := range s.procs {
-			if s.below(pid, p.cmd.Process.Pid) {
-				u.Peak += peak(pid)
-			}
+		u = u.plus(s.usageOf(p.cmd.Process.Pid))
+	}
+	return u
+}
+
+// usageOf is tree with the peaks.
+func (s system) usageOf(root int) Usage {
+	u := s.tree(root)
+	for pid := range s.procs {
+		if s.below(pid, root) {
+			u.Peak += peak(pid)
 		}
 	}
 	return u

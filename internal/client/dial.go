@@ -82,6 +82,12 @@ func parseTarget(c Context) (target, error) {
 	return t, nil
 }
 
+// TLS is how connections to the server are secured; nil: not at all. The error wraps ErrServer, or is that of reading CA.
+func (c Context) TLS() (*tls.Config, error) {
+	t, err := parseTarget(c)
+	return t.tls, err
+}
+
 // dial opens the transport.
 func (t target) dial(ctx context.Context) (net.Conn, error) {
 	if strings.HasPrefix(t.url.Scheme, "ws") {
