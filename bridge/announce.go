@@ -62,9 +62,9 @@ func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {
 	lock.Lock()
 	defer lock.Unlock()
 	var envelope []byte
-	err := b.o.Store.View(ctx, func(r campaign.Reader) error {
+	err := b.manifests.view(ctx, b.o.Store, func(r manifestReader) error {
 		var err error
-		envelope, err = onTopic(r, b.manifests, t, d)
+		envelope, err = onTopic(r, t, d)
 		return err
 	})
 	if err != nil {

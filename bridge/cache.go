@@ -1,112 +1,167 @@
 package bridge
 
 import (
+	"bytes"
 	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"fleetbridge/campaign"
 	"fleetbridge/firmware"
+	"fleetbridge/firmware/cose"
 	"fleetbridge/ident"
 )
 
-// maxCached bounds a cache of manifests; an envelope has at most 64 KiB, so a full one holds 16 MiB.
+// maxCached bounds a cache of manifests. An envelope has at most 64 KiB, and there is a form of it for each algorithm, so that
+// a full cache of the largest holds some 16 MiB for each algorithm in use.
 const maxCached = 256
 
-// manifestCache keeps the manifests used last, and their envelopes as device classes get them. What a manifest says never
-// changes under its digest; where its envelope does, or it goes, forget is called after the commit. Safe for concurrent
-// use.
+// manifestCache keeps what delivery needs of the manifests used last, once for however many devices. What it holds is what the
+// newest commit says: whoever changes a manifest or a trust anchor calls change around the commit. Safe for concurrent use.
 type manifestCache struct {
-	mu      sync.Mutex
-	max     int
-	entries map[manifestKey]*list.Element
-	recent  *list.List // of *cachedManifest, the latest used first
-	forgets uint64     // how often something was forgotten: what was read before is not kept after
+	mu       sync.Mutex
+	max      int
+	entries  map[manifestKey]*list.Element
+	recent   *list.List           // of *heldManifest, the latest used first
+	changing map[ident.Tenant]int // the changes under way
+	changes  uint64               // how many began or ended, so far
 }
-
-// maxForms bounds the envelopes kept of one manifest: one for each algorithm, and as many again while keys are changed.
-const maxForms = 8
 
 type manifestKey struct {
 	tenant ident.Tenant
 	digest ident.Digest
 }
 
-type cachedManifest struct {
-	key      manifestKey
-	manifest firmware.Manifest
-	forms    map[string][]byte // envelopes by what they were stripped to
+// heldManifest is a manifest and what hangs on the trust anchors of its tenant. It never changes.
+type heldManifest struct {
+	key manifestKey
+	firmware.Manifest
+	anchors []firmware.Anchor // that stand behind it, at whatever time
+	// untrusted says that none does: its campaigns are being stopped.
+	untrusted bool
+	forms     []form // one for each algorithm of anchors
+}
+
+// form is an envelope with the signatures of one algorithm.
+type form struct {
+	alg      cose.Alg
+	envelope []byte
+	err      error // why there is none
 }
 
 func newManifestCache(max int) *manifestCache {
-	return &manifestCache{max: max, entries: map[manifestKey]*list.Element{}, recent: list.New()}
+	return &manifestCache{max: max, entries: map[manifestKey]*list.Element{}, recent: list.New(), changing: map[ident.Tenant]int{}}
 }
 
-// get returns a tenant's manifest, from the cache or from r.
-func (c *manifestCache) get(r campaign.Reader, t ident.Tenant, d ident.Digest) (firmware.Manifest, error) {
-	key := manifestKey{t, d}
+// manifestReader is a Reader of a View that takes manifests from a cache.
+type manifestReader struct {
+	campaign.Reader
+	cache *manifestCache
+	mark  uint64 // the cache's changes before the View was opened
+}
+
+// view is a View of store whose reader takes manifests from c.
+func (c *manifestCache) view(ctx context.Context, store campaign.Store, fn func(manifestReader) error) error {
+	// Before the View, because what it reads may be as old as its opening.
+	mark := c.mark()
+	return store.View(ctx, func(r campaign.Reader) error { return fn(manifestReader{r, c, mark}) })
+}
+
+func (c *manifestCache) mark() uint64 {
 	c.mu.Lock()
-	if e, ok := c.entries[key]; ok {
-		c.recent.MoveToFront(e)
-		m := e.Value.(*cachedManifest).manifest
-		c.mu.Unlock()
+	defer c.mu.Unlock()
+	return c.changes
+}
+
+// held returns a tenant's manifest, from the cache or from the store.
+func (r manifestReader) held(t ident.Tenant, d ident.Digest) (*heldManifest, error) {
+	key := manifestKey{t, d}
+	if m := r.cache.find(key); m != nil {
 		return m, nil
 	}
-	forgets := c.forgets
-	c.mu.Unlock()
-	m, err := r.Manifest(t, d)
-	if err != nil {
-		return firmware.Manifest{}, err
+	m, err := hold(r.Reader, key)
+	if err == nil {
+		r.cache.keep(m, r.mark)
 	}
-	c.add(key, m, forgets)
+	return m, err
+}
+
+// hold reads what a heldManifest is made of.
+func hold(r campaign.Reader, key manifestKey) (*heldManifest, error) {
+	m := &heldManifest{key: key}
+	var err error
+	if m.Manifest, err = r.Manifest(key.tenant, key.digest); err != nil {
+		return nil, err
+	}
+	m.anchors, err = campaign.Standing(r, key.tenant, m.Manifest, time.Time{})
+	if m.untrusted = errors.Is(err, firmware.ErrUntrusted); err != nil && !m.untrusted {
+		return nil, fmt.Errorf("read anchors: %w", err)
+	}
+	for _, a := range m.anchors {
+		if slices.ContainsFunc(m.forms, func(f form) bool { return f.alg == a.Alg }) {
+			continue
+		}
+		f := form{alg: a.Alg}
+		if f.envelope, f.err = firmware.ForDevice(m.Envelope, a.Alg, m.anchors); bytes.Equal(f.envelope, m.Envelope) {
+			f.envelope = m.Envelope
+		}
+		m.forms = append(m.forms, f)
+	}
 	return m, nil
 }
 
-// forget drops a manifest whose record has changed or gone, and whatever is being read now.
-func (c *manifestCache) forget(t ident.Tenant, d ident.Digest) {
+// find returns what is kept under key, nil if nothing is.
+func (c *manifestCache) find(key manifestKey) *heldManifest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forgets++
-	if e, ok := c.entries[manifestKey{t, d}]; ok {
-		c.recent.Remove(e)
-		delete(c.entries, manifestKey{t, d})
+	e, ok := c.entries[key]
+	if !ok {
+		return nil
 	}
+	c.recent.MoveToFront(e)
+	return e.Value.(*heldManifest)
 }
 
-// form is an envelope of m that make makes, once.
-func (c *manifestCache) form(t ident.Tenant, m firmware.Manifest, name string, make func() ([]byte, error)) ([]byte, error) {
-	c.mu.Lock()
-	e, ok := c.entries[manifestKey{t, m.Digest}]
-	if ok {
-		if b, ok := e.Value.(*cachedManifest).forms[name]; ok {
-			c.mu.Unlock()
-			return b, nil
-		}
-	}
-	c.mu.Unlock()
-	b, err := make()
-	if err != nil || !ok {
-		return b, err
-	}
+// keep keeps m, which was read in a View that was opened at mark, unless something has changed since.
+func (c *manifestCache) keep(m *heldManifest, mark uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	held := e.Value.(*cachedManifest) // if it was forgotten meanwhile, nobody finds it any more
-	if held.forms == nil || len(held.forms) >= maxForms {
-		held.forms = map[string][]byte{}
-	}
-	held.forms[name] = b
-	return b, nil
-}
-
-func (c *manifestCache) add(key manifestKey, m firmware.Manifest, forgets uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.entries[key]; ok || c.forgets != forgets {
+	if _, ok := c.entries[m.key]; ok || c.changes != mark || c.changing[m.key.tenant] > 0 {
 		return
 	}
-	c.entries[key] = c.recent.PushFront(&cachedManifest{key: key, manifest: m})
+	c.entries[m.key] = c.recent.PushFront(m)
 	if c.recent.Len() > c.max {
-		last := c.recent.Back()
-		c.recent.Remove(last)
-		delete(c.entries, last.Value.(*cachedManifest).key)
+		c.drop(c.recent.Back())
 	}
+}
+
+// change forgets what is kept of a tenant, whose manifests or anchors are about to change, and keeps nothing of it until done,
+// which is called after the commit, whatever became of it.
+func (c *manifestCache) change(t ident.Tenant) (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	c.changing[t]++
+	for key, e := range c.entries {
+		if key.tenant == t {
+			c.drop(e)
+		}
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.changes++
+		if c.changing[t]--; c.changing[t] == 0 {
+			delete(c.changing, t)
+		}
+	}
+}
+
+func (c *manifestCache) drop(e *list.Element) {
+	delete(c.entries, e.Value.(*heldManifest).key)
+	c.recent.Remove(e)
 }

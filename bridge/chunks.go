@@ -120,7 +120,7 @@ func readChunk(file io.ReaderAt, buf []byte, off, chunk, size int64) ([]byte, er
 // served. What the device said of itself bounds the chunks, since an MQTT 3.1.1 client has no maximum packet size.
 func (b *Bridge) assigned(ctx context.Context, t ident.Tenant, d ident.Device, f topics.Fetch) (size int64, err error) {
 	var most uint32
-	err = b.o.Store.View(ctx, func(r campaign.Reader) error {
+	err = b.manifests.view(ctx, b.o.Store, func(r manifestReader) error {
 		if size, err = b.assignedSize(r, t, d, f.Digest); err != nil || size < 0 {
 			return err
 		}
@@ -140,13 +140,13 @@ func (b *Bridge) assigned(ctx context.Context, t ident.Tenant, d ident.Device, f
 }
 
 // assignedSize is the size of a payload that a live assignment of the device fetches; below 0 if none does.
-func (b *Bridge) assignedSize(r campaign.Reader, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
+func (b *Bridge) assignedSize(r manifestReader, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
 	w, err := r.Work(t, d)
 	if err != nil {
 		return 0, fmt.Errorf("read work: %w", err)
 	}
 	for _, l := range w.Live {
-		m, err := b.manifests.get(r, t, l.Manifest)
+		m, err := r.held(t, l.Manifest)
 		if errors.Is(err, campaign.ErrNotFound) {
 			continue // of a stop that passed over the device
 		}

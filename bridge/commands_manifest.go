@@ -32,7 +32,7 @@ func manifestCreate(ctx context.Context, c *call, req topics.ManifestCreate) (an
 		return nil, err
 	}
 	check := c.b.checker(c.tenant, c.now)
-	defer c.b.manifests.forget(c.tenant, m.Digest) // its envelope may have gained blocks
+	defer c.b.manifests.change(c.tenant)() // its envelope may gain blocks
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		old, err := tx.Manifest(c.tenant, m.Digest)
 		if err == nil {
@@ -82,9 +82,8 @@ func raiseFloor(tx campaign.Tx, t ident.Tenant, m firmware.Manifest) error {
 	return tx.PutFloor(t, m.Vendor, m.Class, m.Component, campaign.Floor{Sequence: m.Sequence, Manifest: m.Digest})
 }
 
-// manifestDelete forgets the manifest after the commit, whatever became of that: the cache reads it again.
 func manifestDelete(ctx context.Context, c *call, req topics.ManifestDelete) (any, error) {
-	defer c.b.manifests.forget(c.tenant, req.Digest)
+	defer c.b.manifests.change(c.tenant)()
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		m, err := campaign.DeleteManifest(tx, c.tenant, req.Digest)
 		return manifestView(m), campaign.Result{}, err

@@ -29,6 +29,7 @@ func trustAdd(ctx context.Context, c *call, req topics.TrustAdd) (any, error) {
 		return nil, invalid("/alg", "%v", err)
 	}
 	anchor.Grants = grantsOf(req.Grants)
+	defer c.b.manifests.change(c.tenant)()
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		old, err := tx.Anchor(c.tenant, req.ID)
 		if err == nil {
@@ -74,6 +75,7 @@ func trustGet(ctx context.Context, c *call, req topics.TrustGet) (any, error) {
 
 // trustRevoke also stops the campaigns behind whose manifests nobody stands any more; see campaign.Revoke.
 func trustRevoke(ctx context.Context, c *call, req topics.TrustRevoke) (any, error) {
+	defer c.b.manifests.change(c.tenant)()
 	return c.mutate(ctx, func(tx campaign.Tx) (any, campaign.Result, error) {
 		a, stopped, res, err := campaign.Revoke(tx, c.now, c.tenant, req.ID)
 		return topics.AnchorRevoked{AnchorView: anchorView(a), Stopped: uint64(stopped)}, res, err

@@ -359,14 +359,3 @@ func TestHistogram(t *testing.T) {
 	h.add(-time.Second)
 	h.add(1 << 62)
 }
-
-func TestCacheIsBounded(t *testing.T) {
-	c := newManifestCache(3)
-	tenant := ident.MustTenant("t")
-	for i := range 10 {
-		c.add(manifestKey{tenant, ident.SumDigest([]byte{byte(i)})}, firmware.Manifest{}, 0)
-	}
-	if len(c.entries) != 3 || c.recent.Len() != 3 {
-		t.Errorf("%d entries, %d in the list, want 3", len(c.entries), c.recent.Len())
-	}
-}

@@ -56,8 +56,8 @@ func (d *Directory) retainedManifests(ctx context.Context, t ident.Tenant, filte
 		return nil
 	}
 	if one {
-		return d.pages(ctx, yield, func(r campaign.Reader) ([]state, bool, error) {
-			payload, err := onTopic(r, d.manifests, t, probe)
+		return d.pages(ctx, yield, func(r manifestReader) ([]state, bool, error) {
+			payload, err := onTopic(r, t, probe)
 			if err != nil || payload == nil {
 				return nil, false, err
 			}
@@ -65,14 +65,14 @@ func (d *Directory) retainedManifests(ctx context.Context, t ident.Tenant, filte
 		})
 	}
 	var after ident.Device
-	return d.pages(ctx, yield, func(r campaign.Reader) ([]state, bool, error) {
+	return d.pages(ctx, yield, func(r manifestReader) ([]state, bool, error) {
 		works, err := r.Works(t, after, retainedPage)
 		if err != nil {
 			return nil, false, err
 		}
 		var page []state
 		for _, w := range works {
-			payload, err := workOnTopic(r, d.manifests, t, w.Device, w.Work)
+			payload, err := workOnTopic(r, t, w.Device, w.Work)
 			if err != nil {
 				return nil, false, err
 			}
@@ -96,7 +96,7 @@ func (d *Directory) retainedProgress(ctx context.Context, t ident.Tenant, filter
 	}
 	now := d.now()
 	if one {
-		return d.pages(ctx, yield, func(r campaign.Reader) ([]state, bool, error) {
+		return d.pages(ctx, yield, func(r manifestReader) ([]state, bool, error) {
 			c, err := r.Campaign(t, probe)
 			if errors.Is(err, campaign.ErrNotFound) {
 				return nil, false, nil
@@ -109,7 +109,7 @@ func (d *Directory) retainedProgress(ctx context.Context, t ident.Tenant, filter
 		})
 	}
 	var after ident.Campaign
-	return d.pages(ctx, yield, func(r campaign.Reader) ([]state, bool, error) {
+	return d.pages(ctx, yield, func(r manifestReader) ([]state, bool, error) {
 		cs, err := r.Campaigns(t, after, retainedPage)
 		if err != nil {
 			return nil, false, err
@@ -126,10 +126,10 @@ func (d *Directory) retainedProgress(ctx context.Context, t ident.Tenant, filter
 }
 
 // pages yields what read returns, page by page, until it says that there is no more.
-func (d *Directory) pages(ctx context.Context, yield func(string, []byte) bool, read func(campaign.Reader) ([]state, bool, error)) error {
+func (d *Directory) pages(ctx context.Context, yield func(string, []byte) bool, read func(manifestReader) ([]state, bool, error)) error {
 	for more := true; more; {
 		var page []state
-		err := d.store.View(ctx, func(r campaign.Reader) error {
+		err := d.manifests.view(ctx, d.store, func(r manifestReader) error {
 			var err error
 			page, more, err = read(r)
 			return err

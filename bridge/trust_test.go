@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"fleetbridge/bridge"
 	"fleetbridge/campaign"
 	"fleetbridge/firmware"
 	"fleetbridge/firmware/cose"
@@ -119,6 +120,7 @@ func TestRevocationAcrossACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.directory = bridge.NewDirectory(f.store, nil) // of the process that comes after
 	if got := f.topic(topics.ManifestTopic(acme, device("dev-001"))); got != nil {
 		t.Error("a manifest that nobody stands behind is served before the stop is through")
 	}
