@@ -27,7 +27,7 @@ func openDB(o Options, log *slog.Logger) (db *kv.DB, err error) {
 		WithDetectConflicts(false). // only the committer writes
 		WithMemTableSize(16 << 20).
 		WithNumMemtables(3).
-		WithBlockCacheSize(64 << 20).
+		WithBlockCacheSize(0).
 		WithNumCompactors(2).
 		WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).
