@@ -58,6 +58,11 @@ func (b *Bridge) remind(ctx context.Context, t ident.Tenant, res campaign.Result
 // refresh publishes what a device's manifest topic holds now. It reads the store under the device's lock, so the last
 // message is never older than the last commit, however the callers were scheduled.
 func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {
+	failpoint.At("topic: before publish", "")
+	topic := topics.ManifestTopic(t, d)
+	if !b.heard(topic) {
+		return // a device that is away is told when it subscribes
+	}
 	lock := b.slots.of(t, d)
 	lock.Lock()
 	defer lock.Unlock()
@@ -71,9 +76,12 @@ func (b *Bridge) refresh(ctx context.Context, t ident.Tenant, d ident.Device) {
 		b.o.Logger.Error("manifest could not be read for its topic", "tenant", t, "device", d, "err", err)
 		return
 	}
-	failpoint.At("topic: before publish", "")
-	b.publish(ctx, link.Message{Topic: topics.ManifestTopic(t, d), Payload: envelope, QoS: 1, Retain: true})
+	b.publish(ctx, link.Message{Topic: topic, Payload: envelope, QoS: 1, Retain: true})
 }
+
+// heard says whether anybody may be listening to topic. Asked after a commit: whoever subscribes later is told its state from
+// the store.
+func (b *Bridge) heard(topic string) bool { return b.audience == nil || b.audience.Subscribed(topic) }
 
 // publish hands m to the link. A link that is closing takes no more; what it missed is in the store.
 func (b *Bridge) publish(ctx context.Context, m link.Message) {

@@ -61,6 +61,7 @@ type Options struct {
 type Bridge struct {
 	o         Options
 	manifests *manifestCache
+	audience  link.Audience // of the link; nil: it does not know who listens
 	turns     *turns
 	selects   *turns // campaigns that wait for their devices to be found
 	fetches   *fetches
@@ -101,7 +102,8 @@ func New(o Options) (*Bridge, error) {
 	if o.Directory != nil {
 		manifests = o.Directory.manifests // what the one forgets, the other must not serve
 	}
-	return &Bridge{o: o, manifests: manifests, turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
+	audience, _ := o.Link.(link.Audience)
+	return &Bridge{o: o, manifests: manifests, audience: audience, turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it

@@ -24,9 +24,17 @@ type event struct {
 	campaign.Transition
 }
 
-// queueEvents hands transitions to runEvents.
+// queueEvents hands transitions that anybody listens to to runEvents.
 func (b *Bridge) queueEvents(t ident.Tenant, list []campaign.Transition) {
+	var asked ident.Campaign // the campaigns of a list are mostly one
+	var heard bool
 	for _, tr := range list {
+		if tr.Campaign != asked {
+			asked, heard = tr.Campaign, b.heard(topics.EventTopic(t, tr.Campaign))
+		}
+		if !heard {
+			continue
+		}
 		select {
 		case b.events <- event{t, tr}:
 		default:

@@ -135,6 +135,7 @@ type Broker struct {
 var (
 	_ link.Link     = (*Broker)(nil)
 	_ link.Presence = (*Broker)(nil)
+	_ link.Audience = (*Broker)(nil)
 )
 
 // New returns a broker that listens nowhere yet.
@@ -232,6 +233,13 @@ func (b *Broker) Publish(ctx context.Context, m link.Message) error {
 	}
 	b.stats.published.Add(1)
 	return nil
+}
+
+// Subscribed reports whether anybody is subscribed to topic. A SUBSCRIBE enters its filters before it reads the states that
+// they match, so whoever is not found here reads what was stored before.
+func (b *Broker) Subscribed(topic string) bool {
+	s := b.server.Topics.Subscribers(topic)
+	return len(s.Subscriptions)+len(s.Shared) > 0
 }
 
 func outProperties(p link.Properties) packets.Properties {

@@ -162,6 +162,14 @@ type Link interface {
 	Serve(ctx context.Context, h Handler) error
 }
 
+// Audience is an optional ability of a Link: it knows whether anybody listens.
+type Audience interface {
+	// Subscribed reports whether anybody is subscribed to topic now, by a filter of whatever kind; it may say so though
+	// nobody is. Where it says no, a message is for nobody, and a state that was stored before need not be published: a
+	// client that subscribes from now on is told it with the answer.
+	Subscribed(topic string) bool
+}
+
 // Presence is an optional ability of a Link: it knows who is connected now.
 type Presence interface {
 	// Connected reports whether a connection of p is live.

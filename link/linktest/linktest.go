@@ -84,6 +84,8 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		"RunAfterTheEnd":         runAfterTheEnd,
 		"MemoIsTheConnections":   memoIsTheConnections,
 		"Presence":               presence,
+		"Audience":               audience,
+		"AudienceIsNeverStale":   audienceIsNeverStale,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(&suite{T: t, Harness: start(t), got: make(chan link.Inbound, 4096)})
