@@ -28,7 +28,8 @@ type benchResult struct {
 	Fill         float64 `json:"fill_seconds"`
 	Plan         float64 `json:"plan_seconds"`
 	Start        float64 `json:"start_seconds"` // from the command until every device has its place
-	Offers       uint64  `json:"offers"`        // within the time that was watched
+	Canary       float64 `json:"canary_percent"`
+	Offers       uint64  `json:"offers"` // until all were made, or within the time that was watched
 	OffersFor    float64 `json:"offers_seconds"`
 	StatusCalls  int     `json:"status_calls"` // while it started and ran
 	StatusMedian float64 `json:"status_median_seconds"`
@@ -40,6 +41,7 @@ type benchResult struct {
 
 func benchCampaign(a *app) *cobra.Command {
 	var devices int
+	var canary float64
 	var watch time.Duration
 	c := &cobra.Command{Use: "campaign", Args: cobra.NoArgs,
 		Short: "Plan and start a campaign for a large registry, on a server of its own",
@@ -47,6 +49,7 @@ func benchCampaign(a *app) *cobra.Command {
 			"by the public commands: the plan, the start until every device has its place, and how long campaign/get takes\n" +
 			"meanwhile and while offers go out. No device connects. Nothing is left behind."}
 	c.Flags().IntVar(&devices, "devices", 1_000_000, "devices in the registry")
+	c.Flags().Float64Var(&canary, "canary", 1, "percent of the devices in the first wave, which is the only one that is offered; 100: all of them are")
 	c.Flags().DurationVar(&watch, "watch", 10*time.Second, "how long to watch it run")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if devices < 1 {
@@ -54,7 +57,7 @@ func benchCampaign(a *app) *cobra.Command {
 		}
 		ctx, cancel := a.untilInterrupted(cmd.Context())
 		defer cancel()
-		r, err := a.bench(ctx, devices, watch)
+		r, err := a.bench(ctx, benchResult{Devices: devices, Canary: canary}, watch)
 		if err != nil {
 			return orInterrupted(ctx, err)
 		}
@@ -64,8 +67,8 @@ func benchCampaign(a *app) *cobra.Command {
 }
 
 // bench runs a server, and measures it beside.
-func (a *app) bench(ctx context.Context, devices int, watch time.Duration) (r benchResult, err error) {
-	r.Devices, r.CPUs = devices, runtime.GOMAXPROCS(0) // before the server spreads them
+func (a *app) bench(ctx context.Context, r benchResult, watch time.Duration) (_ benchResult, err error) {
+	r.CPUs = runtime.GOMAXPROCS(0) // before the server spreads them
 	parent, err := os.MkdirTemp("", "fleetbridge-bench-")
 	if err != nil {
 		return r, fmt.Errorf("make folder: %w", err)
@@ -113,7 +116,10 @@ func (a *app) measure(ctx context.Context, srv *server, op client.Context, watch
 		return err
 	}
 	req := topics.CampaignCreate{Campaign: id, Manifest: s.manifest.Digest, Policy: topics.Policy{
-		Waves: []topics.Wave{{Percent: 1}, {Percent: 100}}, Stratify: "site"}}
+		Waves: []topics.Wave{{Percent: r.Canary}, {Percent: 100}}, Stratify: "site"}}
+	if r.Canary == 100 {
+		req.Policy.Waves = req.Policy.Waves[1:]
+	}
 	if err := cl.Do(ctx, "campaign", "create", req, nil); err != nil {
 		return err
 	}
@@ -138,7 +144,7 @@ func (r *benchResult) run(ctx context.Context, cl *client.Client, id ident.Campa
 		return err
 	}
 	var took []time.Duration
-	var active time.Time
+	var active, told time.Time // when all devices had their place, and when all had their offer
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for active.IsZero() || time.Since(active) < watch {
@@ -160,9 +166,14 @@ func (r *benchResult) run(ctx context.Context, cl *client.Client, id ident.Campa
 			active = time.Now()
 			r.Start = active.Sub(began).Seconds()
 		}
-		r.Offers = v.Progress.Counts[string(campaign.Offered)]
+		if r.Offers = v.Progress.Counts[string(campaign.Offered)]; told.IsZero() && r.Offers == uint64(r.Devices) {
+			told = time.Now()
+		}
 	}
-	r.OffersFor = time.Since(active).Seconds()
+	if told.IsZero() {
+		told = time.Now()
+	}
+	r.OffersFor = told.Sub(active).Seconds()
 	slices.Sort(took)
 	r.StatusCalls = len(took)
 	r.StatusMedian, r.StatusP99 = took[len(took)/2].Seconds(), took[len(took)*99/100].Seconds()
