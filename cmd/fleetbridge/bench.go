@@ -16,24 +16,28 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleetbridge/internal/bench"
+	"fleetbridge/internal/bench/groupcommit"
 	"fleetbridge/internal/bench/load"
 	"fleetbridge/internal/bench/peer"
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine: the server beside what people would use instead", benchChunks(a), benchCampaign(a), benchRole(a), benchMachine(a), benchPage(a))
+	return group("bench", "Measure this machine: the server beside what people would use instead", benchChunks(a), benchReports(a), benchCampaign(a), benchRole(a), benchMachine(a), benchPage(a))
 }
 
 // roles are what processes of a bench other than the server do; see package bench.
 var roles = map[string]bench.Role{
-	"chunk-load": load.Chunks,
-	"floor":      peer.Floor,
-	"responder":  peer.Responder,
-	fleetRole:    runFleet,
+	"chunk-load":  load.Chunks,
+	"report-load": load.Reports,
+	"crowd":       load.Crowd,
+	"floor":       peer.Floor,
+	"responder":   peer.Responder,
+	"raw-writes":  groupcommit.Run,
+	fleetRole:     runFleet,
 }
 
 // sheets are the tables of docs/performance.md, one for each bench.
-var sheets = []bench.Sheet{chunkSheet}
+var sheets = []bench.Sheet{chunkSheet, reportSheet}
 
 // benchFlags are the flags that benches have in common.
 type benchFlags struct {

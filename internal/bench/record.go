@@ -84,7 +84,10 @@ func Figure(head, key string) Column {
 }
 
 // Verdict is a column about a goal: the member of that name is the goal, the one named met says whether it was reached.
-func Verdict(head, goal string) Column {
+func Verdict(head, goal string) Column { return VerdictOf(head, goal, "met") }
+
+// VerdictOf is Verdict where a record has several goals: the member named met says whether this one was reached.
+func VerdictOf(head, goal, met string) Column {
 	return Column{head, func(r Record) string {
 		switch {
 		case r.Text("missing") != "":
@@ -93,7 +96,7 @@ func Verdict(head, goal string) Column {
 			return "refused: too much else was running"
 		case r[goal] == nil:
 			return ""
-		case r["met"] == true:
+		case r[met] == true:
 			return number(r.Number(goal)) + " ✔"
 		}
 		return number(r.Number(goal)) + " ✖"
