@@ -72,6 +72,9 @@ const mostOut = 1 << 20
 func (r *responder) answer(subscribed chan<- struct{}) error {
 	unread := 0
 	for {
+		if unread == len(r.in) {
+			return fmt.Errorf("packet of more than %d bytes", len(r.in))
+		}
 		n, err := r.conn.Read(r.in[unread:])
 		if n == 0 && err != nil {
 			return err
