@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"iter"
 	"sync"
 
 	"fleetbridge/campaign"
@@ -31,15 +32,47 @@ func (s *slots) of(t ident.Tenant, d ident.Device) *sync.Mutex {
 // the store, an unanswered offer comes again by the due index, and events are best effort.
 func (b *Bridge) announce(ctx context.Context, t ident.Tenant, res campaign.Result) {
 	ctx = context.WithoutCancel(ctx) // it is committed, so it is said even when its cause has gone
-	for _, o := range res.Offers {
-		b.refresh(ctx, t, o.Device)
+	for d := range topicsOf(res) {
+		b.refresh(ctx, t, d)
 	}
-	for _, c := range res.Clears {
-		b.refresh(ctx, t, c.Device)
-	}
-	b.queueEvents(t, res.Transitions)
 	for _, p := range res.Permits {
 		b.publishPermit(ctx, t, p)
+	}
+	b.note(t, res)
+}
+
+// announceSoon is announce by the speaker, for whoever must not wait for the link.
+func (b *Bridge) announceSoon(t ident.Tenant, res campaign.Result) {
+	for d := range topicsOf(res) {
+		b.speaker.put(word{owner: owner{t, d}})
+	}
+	for _, p := range res.Permits {
+		b.speaker.put(word{owner{t, p.Device}, &p})
+	}
+	b.note(t, res)
+}
+
+// topicsOf are the devices whose manifest topics have changed.
+func topicsOf(res campaign.Result) iter.Seq[ident.Device] {
+	return func(yield func(ident.Device) bool) {
+		for _, o := range res.Offers {
+			if !yield(o.Device) {
+				return
+			}
+		}
+		for _, c := range res.Clears {
+			if !yield(c.Device) {
+				return
+			}
+		}
+	}
+}
+
+// note has the events of res, the progress of its campaigns, and their next turns taken care of. It waits for nobody.
+func (b *Bridge) note(t ident.Tenant, res campaign.Result) {
+	b.queueEvents(t, res.Transitions)
+	if len(res.Campaigns) == 0 {
+		return
 	}
 	now := b.o.Now()
 	for _, c := range res.Campaigns {

@@ -69,6 +69,9 @@ type Bridge struct {
 	scans     *scans
 	progress  *progress
 	slots     *slots
+	speaker   *speaker
+	receipts  *receipts
+	underway  underway // hellos and reports that the store has not answered
 	uploads   uploadLocks
 	stats     counters
 	events    chan event
@@ -103,7 +106,12 @@ func New(o Options) (*Bridge, error) {
 		manifests = o.Directory.manifests // what the one forgets, the other must not serve
 	}
 	audience, _ := o.Link.(link.Audience)
-	return &Bridge{o: o, manifests: manifests, audience: audience, turns: newTurns(), selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(), troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
+	unsent := func(a topics.Address, err error) {
+		o.Logger.Debug("receipt could not be sent", "tenant", a.Tenant, "device", a.Device, "err", err)
+	}
+	return &Bridge{o: o, manifests: manifests, audience: audience, speaker: newSpeaker(), receipts: newReceipts(unsent), turns: newTurns(),
+		selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(),
+		troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 
 // Run mends what a crash left, then drives campaigns and takes messages until ctx ends. It returns after all that it
@@ -111,6 +119,7 @@ func New(o Options) (*Bridge, error) {
 func (b *Bridge) Run(ctx context.Context) error {
 	err := b.mend(ctx)
 	if err == nil {
+		b.speaker.start(b.say)
 		g, gctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return b.runEngine(gctx) })
 		g.Go(func() error { return b.runFetcher(gctx) })
@@ -119,6 +128,9 @@ func (b *Bridge) Run(ctx context.Context) error {
 		g.Go(func() error { return b.keepHouse(gctx) })
 		g.Go(func() error { return b.serveLink(gctx) })
 		err = g.Wait()
+		b.underway.wait() // the link has the last Ack; what follows from it is still to be said
+		b.receipts.end()
+		b.speaker.end()
 		b.fetches.end()
 		b.scans.end()
 	}

@@ -51,6 +51,10 @@ func (s *trap) Update(ctx context.Context, fn func(campaign.Tx) error) error {
 	return fmt.Errorf("%w: %w", campaign.ErrUnavailable, errTrap)
 }
 
+func (s *trap) Submit(ctx context.Context, fn func(campaign.Tx) error, done func(error)) {
+	done(s.Update(ctx, fn))
+}
+
 func trapped(t *testing.T) (*fixture, *trap) {
 	s := &trap{}
 	f := start(t, func(inner campaign.Store) campaign.Store { s.Store = inner; return s })

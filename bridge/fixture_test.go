@@ -110,9 +110,10 @@ type outcome struct {
 }
 
 type ack struct {
-	t   *testing.T
-	l   *fakeLink
-	out *outcome
+	t     *testing.T
+	l     *fakeLink
+	out   *outcome
+	ended chan struct{} // has room for both
 }
 
 func (a ack) once() {
@@ -120,8 +121,8 @@ func (a ack) once() {
 		a.t.Error("a message was ended twice")
 	}
 }
-func (a ack) Done(c link.Code) { a.once(); a.out.done, a.out.code = true, c }
-func (a ack) Refuse(err error) { a.once(); a.out.refused, a.out.err = true, err }
+func (a ack) Done(c link.Code) { a.once(); a.out.done, a.out.code = true, c; a.ended <- struct{}{} }
+func (a ack) Refuse(err error) { a.once(); a.out.refused, a.out.err = true, err; a.ended <- struct{}{} }
 
 type replier struct {
 	out    *outcome
@@ -161,12 +162,21 @@ func (l *fakeLink) publish(t *testing.T, p topics.Principal, in link.Inbound) *o
 	l.pending.Add(1)
 	defer l.pending.Done()
 	out := &outcome{}
-	in.Principal, in.Ack = p, ack{t, l, out}
+	ended := make(chan struct{}, 2)
+	in.Principal, in.Ack = p, ack{t, l, out, ended}
 	own := in.Reply == nil
 	if own {
 		in.Reply = replier{out: out, max: in.MaxPacket}
 	}
 	l.handler.Handle(context.Background(), in)
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatalf("%s: neither Done nor Refuse", in.Topic)
+	}
+	if own && (strings.HasSuffix(in.Topic, "/report") || strings.HasSuffix(in.Topic, "/hello")) {
+		l.handler.(*bridge.Bridge).AwaitSaid()
+	}
 	if own && strings.HasSuffix(in.Topic, "/fetch") { // a replier of the test's own may not let the bridge finish
 		l.handler.(*bridge.Bridge).AwaitFetches()
 	}

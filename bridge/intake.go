@@ -3,14 +3,15 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"fleetbridge/campaign"
-	"fleetbridge/internal/failpoint"
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
 
-// Handle takes one message of an uplink channel and ends its Ack before it returns. See link.Handler.
+// Handle takes one message of an uplink channel. It ends the Ack of a fetch or a command before it returns, that of a hello or
+// a report when the store has it. See link.Handler.
 func (b *Bridge) Handle(ctx context.Context, in link.Inbound) {
 	a, err := topics.Parse(in.Topic)
 	if err != nil {
@@ -65,26 +66,6 @@ func (b *Bridge) refuse(a topics.Address, in link.Inbound, err error) {
 	in.Ack.Refuse(err)
 }
 
-// record runs fn in one transaction and ends the message; false means that it was refused. Its Done stands after the
-// commit and nowhere else: this order is what a device's PUBACK is worth.
-func (b *Bridge) record(ctx context.Context, a topics.Address, in link.Inbound, what string, fn func(tx campaign.Tx) (campaign.Result, error)) (campaign.Result, bool) {
-	var res campaign.Result
-	err := b.commit(ctx, func(tx campaign.Tx) (err error) {
-		res, err = fn(tx)
-		failpoint.At("device: before commit", string(a.Channel))
-		return err
-	})
-	failpoint.At("device: after commit", string(a.Channel))
-	if err != nil {
-		b.refuse(a, in, fmt.Errorf("record %s: %w", what, err))
-		b.remind(ctx, a.Tenant, res)
-		return res, false
-	}
-	in.Ack.Done(codeOf(res.Verdict)) // durable: the commit above has returned
-	failpoint.At("device: after PUBACK", string(a.Channel))
-	return res, true
-}
-
 // codeOf is how a recorded message is answered. A device that has no room hears of it where the protocol can say so.
 func codeOf(v campaign.Verdict) link.Code {
 	if v == campaign.NoRoom {
@@ -100,18 +81,17 @@ func (b *Bridge) handleReport(ctx context.Context, a topics.Address, in link.Inb
 		b.undecodable(a, in, err)
 		return
 	}
-	now := b.o.Now()
-	res, ok := b.record(ctx, a, in, fmt.Sprintf("report %d", rep.Seq), func(tx campaign.Tx) (campaign.Result, error) {
+	r := &arrival{b: b, ctx: ctx, addr: a, in: in, seq: rep.Seq}
+	r.apply = func(tx campaign.Tx, now time.Time) (campaign.Result, error) {
 		return campaign.ApplyReport(tx, now, a.Tenant, a.Device, reportOf(rep, format))
-	})
-	if !ok {
-		return
 	}
-	b.countVerdict(res.Verdict)
-	if rep.Receipt {
-		b.sendReceipt(ctx, a, in, topics.Receipt{Seq: rep.Seq, Verdict: topics.Verdict(res.Verdict)}, format)
+	r.follow = func(res campaign.Result) {
+		b.countVerdict(res.Verdict)
+		if rep.Receipt {
+			b.receipts.put(ctx, a, in, topics.Receipt{Seq: rep.Seq, Verdict: topics.Verdict(res.Verdict)}, format)
+		}
 	}
-	b.announce(ctx, a.Tenant, res)
+	b.record(r)
 }
 
 func (b *Bridge) countVerdict(v campaign.Verdict) {
@@ -127,17 +107,6 @@ func (b *Bridge) countVerdict(v campaign.Verdict) {
 	}
 }
 
-// sendReceipt is best effort: a device that gets none sends its report again.
-func (b *Bridge) sendReceipt(ctx context.Context, a topics.Address, in link.Inbound, r topics.Receipt, f topics.Format) {
-	body, err := topics.Encode(r, f)
-	if err == nil {
-		err = in.Reply.Send(ctx, link.Message{Topic: topics.ReceiptTopic(a.Tenant, a.Device), Payload: body})
-	}
-	if err != nil {
-		b.o.Logger.Debug("receipt could not be sent", "tenant", a.Tenant, "device", a.Device, "err", err)
-	}
-}
-
 // handleHello records what a device says of itself, which may prove an update.
 func (b *Bridge) handleHello(ctx context.Context, a topics.Address, in link.Inbound) {
 	h, _, err := topics.DecodeHello(in.Payload)
@@ -145,17 +114,16 @@ func (b *Bridge) handleHello(ctx context.Context, a topics.Address, in link.Inbo
 		b.undecodable(a, in, err)
 		return
 	}
-	now := b.o.Now()
-	res, ok := b.record(ctx, a, in, fmt.Sprintf("hello %d", h.Seq), func(tx campaign.Tx) (campaign.Result, error) {
+	r := &arrival{b: b, ctx: ctx, addr: a, in: in, seq: h.Seq}
+	r.apply = func(tx campaign.Tx, now time.Time) (campaign.Result, error) {
 		return campaign.ApplyHello(tx, now, a.Tenant, a.Device, helloOf(h))
-	})
-	if !ok {
-		return
 	}
-	b.stats.hellos.Add(1)
-	if res.Verdict == campaign.NoRoom {
-		b.stats.turnedAway.Add(1)
-		b.o.Logger.Warn("device was not registered: the tenant's quota of devices is used up", "tenant", a.Tenant, "device", a.Device)
+	r.follow = func(res campaign.Result) {
+		b.stats.hellos.Add(1)
+		if res.Verdict == campaign.NoRoom {
+			b.stats.turnedAway.Add(1)
+			b.o.Logger.Warn("device was not registered: the tenant's quota of devices is used up", "tenant", a.Tenant, "device", a.Device)
+		}
 	}
-	b.announce(ctx, a.Tenant, res)
+	b.record(r)
 }
