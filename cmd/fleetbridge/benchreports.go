@@ -292,7 +292,9 @@ func perSecond(s bench.Sample) float64 { return float64(s.Units) / s.Seconds }
 
 func (r *reportArena) result(c reportCase, samples map[string][]bench.Sample) reportResult {
 	ours, theirs, half := samples[oursSide], samples[mosquittoPeer], samples[halfSide]
-	median := func(s []bench.Sample, f func(bench.Sample) float64) float64 { return bench.Round(bench.Over(s, f).Median) }
+	median := func(s []bench.Sample, f func(bench.Sample) float64) float64 {
+		return bench.Round(bench.Over(s, f).Median)
+	}
 	p50, p99 := func(s bench.Sample) float64 { return s.P50 }, func(s bench.Sample) float64 { return s.P99 }
 	serving := func(s bench.Sample) float64 { return s.Server.CPU.Seconds() * 1e6 / float64(s.Units) }
 	loading := func(s bench.Sample) float64 { return s.Load.CPU.Seconds() * 1e6 / float64(s.Units) }

@@ -1,37 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"testing"
 
 	"fleetbridge/internal/bench"
 )
-
-// runBenchCommand runs the built binary's bench with few devices for a short time, and returns what it printed. Nothing may be
-// left behind.
-func runBenchCommand(t *testing.T, args ...string) []bench.Record {
-	t.Helper()
-	tmp := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), builtBinary(t), append([]string{"bench", "-o", "json", "--quiet"}, args...)...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
-	var problems bytes.Buffer
-	cmd.Stderr = &problems
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, problems.String())
-	}
-	records, err := bench.ReadRecords(bytes.NewReader(out))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
-	return records
-}
 
 // figures fails unless each of keys is a number above 0 in r.
 func figures(t *testing.T, r bench.Record, keys ...string) {
@@ -68,17 +42,6 @@ func TestBenchReports(t *testing.T) {
 		figures(t, r, "window", "ours_per_s", "goal", "raw_per_s", "p50_ms", "p99_ms", "half_per_s", "half_p99_ms", "ours_cpu_us", "ours_rss_bytes")
 		if missing == 0 {
 			figures(t, r, "peer_per_s", "ratio", "peer_p99_ms")
-		}
-	}
-}
-
-func TestBenchRefuses(t *testing.T) {
-	for _, args := range [][]string{
-		{"reports", "--devices", "0"}, {"reports", "--case", "w2"},
-	} {
-		err := exec.CommandContext(t.Context(), builtBinary(t), append([]string{"bench"}, args...)...).Run()
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != exitUsage {
-			t.Errorf("%v: %v, want exit %d", args, err, exitUsage)
 		}
 	}
 }

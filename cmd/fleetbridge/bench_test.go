@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,11 +20,19 @@ import (
 	"fleetbridge/internal/bench"
 )
 
+func linuxOnly(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip(bench.ErrUnsupported)
+	}
+}
+
 // runBenchCommand runs a bench of the built binary, and returns its records; it leaves nothing behind.
 func runBenchCommand(t *testing.T, args ...string) []bench.Record {
 	t.Helper()
+	linuxOnly(t)
 	tmp := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), builtBinary(t), append([]string{"bench"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), builtBinary(t), append([]string{"bench", "-o", "json"}, args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	var problems strings.Builder
 	cmd.Stderr = &problems
@@ -66,7 +75,7 @@ func checkMembers(t *testing.T, r bench.Record, form reflect.Type) {
 
 // TestBenchChunks runs every case on a few devices: no figure is judged, but that there are all, of all peers.
 func TestBenchChunks(t *testing.T) {
-	records := runBenchCommand(t, "chunks", "--devices", "8", "--duration", "200ms", "--warmup", "50ms", "--runs", "1", "--payload-size", "1MiB", "--noisy", "-o", "json")
+	records := runBenchCommand(t, "chunks", "--devices", "8", "--duration", "200ms", "--warmup", "50ms", "--runs", "1", "--payload-size", "1MiB", "--noisy")
 	var got, want []string
 	for _, r := range records {
 		got = append(got, r.Text("case")+" "+r.Text("peer"))
@@ -95,7 +104,7 @@ func TestBenchChunks(t *testing.T) {
 // TestBenchProfiles: with --profile the server leaves a pair of profiles for each run.
 func TestBenchProfiles(t *testing.T) {
 	prefix := t.TempDir() + "/p"
-	runBenchCommand(t, "chunks", "--devices", "4", "--duration", "200ms", "--warmup", "10ms", "--runs", "2", "--noisy", "--case", "16KiB-w1", "--profile", prefix, "-o", "json")
+	runBenchCommand(t, "chunks", "--devices", "4", "--duration", "200ms", "--warmup", "10ms", "--runs", "2", "--noisy", "--case", "16KiB-w1", "--profile", prefix)
 	for _, name := range []string{".1.cpu", ".1.heap", ".2.cpu", ".2.heap"} {
 		if s, err := os.Stat(prefix + name); err != nil || s.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
@@ -105,6 +114,7 @@ func TestBenchProfiles(t *testing.T) {
 
 // TestBenchInterrupted: a bench that is interrupted ends its processes and removes its files.
 func TestBenchInterrupted(t *testing.T) {
+	linuxOnly(t)
 	tmp := t.TempDir()
 	cmd := exec.Command(builtBinary(t), "bench", "chunks", "--devices", "4", "--duration", "5m", "--runs", "1", "--case", "16KiB-w1", "--noisy")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
@@ -135,7 +145,7 @@ func TestBenchInterrupted(t *testing.T) {
 func TestBenchRefuses(t *testing.T) {
 	for _, args := range [][]string{
 		{"chunks", "--devices", "0"}, {"chunks", "--runs", "0"}, {"chunks", "--duration", "0s"}, {"chunks", "--case", "none"},
-		{"chunks", "--payload-size", "1000"}, {"chunks", "--payload-size", "x"}, {"role", "none"}, {"campaign", "--devices", "0"},
+		{"chunks", "--payload-size", "1000"}, {"chunks", "--payload-size", "x"}, {"reports", "--devices", "0"}, {"reports", "--case", "w2"}, {"role", "none"}, {"campaign", "--devices", "0"},
 	} {
 		var stdout, stderr bytes.Buffer
 		e := env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }}
