@@ -22,7 +22,8 @@ import (
 )
 
 func benchCommand(a *app) *cobra.Command {
-	return group("bench", "Measure this machine: the server beside what people would use instead", benchChunks(a), benchReports(a), benchCampaign(a), benchRole(a), benchMachine(a), benchPage(a))
+	return group("bench", "Measure this machine: the server beside what people would use instead",
+		benchChunks(a), benchReports(a), benchCampaign(a), benchEndToEnd(a), benchRole(a), benchMachine(a), benchPage(a))
 }
 
 // roles are what processes of a bench other than the server do; see package bench.
@@ -37,7 +38,7 @@ var roles = map[string]bench.Role{
 }
 
 // sheets are the tables of docs/performance.md, one for each bench.
-var sheets = []bench.Sheet{chunkSheet, reportSheet}
+var sheets = []bench.Sheet{chunkSheet, reportSheet, campaignSheet, endToEndSheet}
 
 // benchFlags are the flags that benches have in common.
 type benchFlags struct {
@@ -50,11 +51,16 @@ type benchFlags struct {
 
 // add adds them to a command; the values are the defaults, cases all that there are.
 func (b *benchFlags) add(f *pflag.FlagSet) {
+	b.addRuns(f)
 	f.IntVar(&b.devices, "devices", b.devices, "devices that are connected")
-	f.IntVar(&b.runs, "runs", b.runs, "runs of each contender, in turn; the result is their median")
 	f.DurationVar(&b.duration, "duration", b.duration, "how long a run is measured")
 	f.DurationVar(&b.warmup, "warmup", b.warmup, "how long a run goes before it is measured")
 	f.StringSliceVar(&b.cases, "case", nil, "only these cases: "+strings.Join(b.cases, ", "))
+}
+
+// addRuns adds those of a bench whose work has an end of its own.
+func (b *benchFlags) addRuns(f *pflag.FlagSet) {
+	f.IntVar(&b.runs, "runs", b.runs, "runs of each contender, in turn; the result is their median")
 	f.BoolVar(&b.noisy, "noisy", false, "accept results while other processes take more than a tenth of a core")
 	f.StringVar(&b.profile, "profile", "", "write CPU and heap profiles of the server, a pair for each run, to files whose names begin with this")
 }

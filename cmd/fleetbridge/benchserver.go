@@ -25,6 +25,7 @@ type benchServer struct {
 	op      client.Context
 	addr    string // of MQTT
 	profile string
+	command bench.Command
 }
 
 // benchServerOptions differ from bench to bench.
@@ -68,13 +69,7 @@ func startBenchServer(ctx context.Context, b *bench.Bench, exe string, o benchSe
 		}
 		args = append(args, "--profile", o.profile)
 	}
-	s := &benchServer{addr: addr, profile: o.profile}
-	if s.Proc, err = b.Start(bench.Command{Name: "ours", Path: exe, Args: args, Env: append(os.Environ(), o.env...)}); err != nil {
-		return nil, err
-	}
-	if err := s.Listening(ctx, addr); err != nil {
-		return nil, err
-	}
+	s := &benchServer{addr: addr, profile: o.profile, command: bench.Command{Name: "ours", Path: exe, Args: args, Env: append(os.Environ(), o.env...)}}
 	read, err := config.ReadContext(filepath.Join(home, "operator.toml"))
 	if err != nil {
 		return nil, err
@@ -83,8 +78,19 @@ func startBenchServer(ctx context.Context, b *bench.Bench, exe string, o benchSe
 	if o.cert != "" {
 		s.op.Server = "mqtts://" + addr
 	}
+	return s, s.start(ctx, b)
+}
+
+// start starts the process, also again after its end, and connects.
+func (s *benchServer) start(ctx context.Context, b *bench.Bench) (err error) {
+	if s.Proc, err = b.Start(s.command); err != nil {
+		return err
+	}
+	if err := s.Listening(ctx, s.addr); err != nil {
+		return err
+	}
 	s.cl, err = client.Dial(ctx, s.op)
-	return s, err
+	return err
 }
 
 // around is for bench.Interval: it has the server write profiles of the interval, where they are wanted.

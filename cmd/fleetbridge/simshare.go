@@ -46,29 +46,37 @@ func (s fleetShare) divide(n int) []fleetShare {
 	return parts
 }
 
-// sharedPower is the power of a fleet that several processes share.
+// sharedPower is the power of a fleet that other processes run.
 type sharedPower struct {
-	bench *bench.Bench
 	parts []*bench.Proc
+	ended func() // after off; may be nil
 }
 
-// shareOut starts a process for each part and gives all of them power.
-func shareOut(ctx context.Context, parts []fleetShare) (_ *sharedPower, err error) {
+// shareOut runs the parts of a fleet in processes of their own.
+func shareOut(ctx context.Context, parts []fleetShare) (*sharedPower, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	p := &sharedPower{}
-	if p.bench, err = bench.New(exe); err != nil {
+	b, err := bench.New(exe)
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			p.off()
-		}
-	}()
+	ended := func() { _ = b.Close() } // what is left of a temporary folder is not the fleet's business
+	p, err := powerParts(ctx, b, parts)
+	if err != nil {
+		ended()
+		return nil, err
+	}
+	p.ended = ended
+	return p, nil
+}
+
+// powerParts starts a process of b for each part, and then gives all of them power.
+func powerParts(ctx context.Context, b *bench.Bench, parts []fleetShare) (*sharedPower, error) {
+	p := &sharedPower{}
 	for _, part := range parts {
-		proc, err := p.bench.Role(ctx, fleetRole, part, nil, readyWithin)
+		proc, err := b.Role(ctx, fleetRole, part, nil, readyWithin)
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +103,12 @@ func (p *sharedPower) look(ctx context.Context) (fleetLook, error) {
 }
 
 func (p *sharedPower) off() {
-	_ = p.bench.Close() // what is left of a temporary folder is not the fleet's business
+	for _, part := range p.parts {
+		part.Stop()
+	}
+	if p.ended != nil {
+		p.ended()
+	}
 }
 
 // runFleet is the role: a part of a fleet, until its pipe ends.

@@ -17,6 +17,8 @@
 // [Worker.Serve]: begin starts its work, mark returns what is done so far, usually [Counts]. It ends when its stdin does,
 // so none outlives the bench.
 //
+// Work that has an end of its own, such as a campaign, is measured in a [Span] instead.
+//
 // [Bench.Rounds] runs the contenders of a case in turn (A B A B), refuses rounds that other processes disturbed, and returns
 // the samples of each; [SpreadOf] makes median, minimum and maximum of them. A result is one JSON object, a [Record], with
 // the members bench, case and whatever the bench measures; a [Sheet] says how such records become a table on the terminal
