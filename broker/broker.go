@@ -23,9 +23,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
-
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
@@ -90,7 +87,6 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.WriteDeadline, 10*time.Second)
 	setDefault(&o.RetainedDeadline, 60*time.Second)
 	setDefault(&o.KeepAliveMax, 1200*time.Second)
-	// mochi computes 1.5 × keepalive in 16 bits.
 	if s := o.KeepAliveMax / time.Second; s < minKeepAlive || s > maxKeepAlive {
 		return fmt.Errorf("new broker: KeepAliveMax %v is not within %d s and %d s", o.KeepAliveMax, minKeepAlive, maxKeepAlive)
 	}
@@ -108,14 +104,16 @@ func setDefault[T comparable](v *T, d T) {
 type Broker struct {
 	o       Options
 	log     *slog.Logger
-	server  *mqtt.Server
-	out     *mqtt.Client // publishes our messages; it has no connection
 	intake  intake
+	index   index
 	answers answers
 	limiter *limiter
 	quiet   quiet
 	deaf    quiet // of failures to accept
 	stats   counters
+	writers writers
+	// connects and asks bound the CONNECTs and the retained answers that are worked on at once.
+	connects, asks gate
 	// revocations counts calls of Disconnect; a CONNECT that one crosses is authenticated again.
 	revocations atomic.Uint64
 
@@ -127,9 +125,11 @@ type Broker struct {
 	closing     bool
 	drained     chan struct{} // closed when closing and no connection is left
 	listeners   map[net.Listener]struct{}
-	conns       map[*conn]struct{}           // every socket, before CONNECT too
-	sessions    map[string]*conn             // by scoped client identifier
-	byPrincipal map[topics.Principal][]*conn // those in sessions
+	first       *conn                      // of the list of every socket, before CONNECT too
+	sockets     int                        // in that list
+	sessions    int                        // in byPrincipal
+	byPrincipal map[topics.Principal]*conn // the first of a list, by peer
+	memory      memory
 }
 
 var (
@@ -150,44 +150,12 @@ func New(o Options) (*Broker, error) {
 		limiter:     newLimiter(o.RatePerIP),
 		drained:     make(chan struct{}),
 		listeners:   map[net.Listener]struct{}{},
-		conns:       map[*conn]struct{}{},
-		sessions:    map[string]*conn{},
-		byPrincipal: map[topics.Principal][]*conn{},
+		byPrincipal: map[topics.Principal]*conn{},
+		connects:    newGate(),
+		asks:        newGate(),
 	}
 	b.life, b.end = context.WithCancel(context.Background())
-	b.server = mqtt.New(&mqtt.Options{
-		Capabilities:            b.capabilities(),
-		ClientNetReadBufferSize: 1024,
-		// mochi gathers small packets in a buffer that it forgets to flush when the last queued one can't be sent. A
-		// buffer of one byte is never used.
-		ClientNetWriteBufferSize: 1,
-		SysTopicResendInterval:   3600,
-		Logger:                   slog.New(discreet{o.Logger.Handler()}),
-	})
-	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
-		return nil, fmt.Errorf("attach hook: %w", err)
-	}
-	b.out = b.server.NewClient(nil, mqtt.LocalListener, "", true)
-	b.out.Properties.ProtocolVersion = 5 // else our messages lose their properties
 	return b, nil
-}
-
-// capabilities is what mochi is told; the reasons are in DESIGN.md.
-func (b *Broker) capabilities() *mqtt.Capabilities {
-	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumClients = int64(b.o.MaxClients)
-	c.MaximumMessageExpiryInterval = 0
-	c.MaximumClientWritesPending = 64
-	c.MaximumSessionExpiryInterval = 0
-	c.MaximumPacketSize = b.o.MaxPacket
-	c.ReceiveMaximum = 32
-	c.MaximumInflight = 64
-	c.TopicAliasMaximum = 0
-	c.MaximumQos = 1
-	c.MinimumProtocolVersion = 4
-	c.RetainAvailable = 0 // turns mochi's retained map off; clients are still told that we retain
-	c.Compatibilities.NoInheritedPropertiesOnAck = true
-	return c
 }
 
 // Serve gives every message that clients publish to h until ctx ends; link.Link has the contract. One call at a time;
@@ -200,7 +168,7 @@ func (b *Broker) Serve(ctx context.Context, h link.Handler) error {
 	case <-ctx.Done():
 	case <-b.life.Done():
 	}
-	b.intake.drain()
+	b.drain()
 	return nil
 }
 
@@ -222,40 +190,18 @@ func (b *Broker) Publish(ctx context.Context, m link.Message) error {
 	if m.Retain {
 		b.answers.mark(m.Topic)
 	}
-	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: m.Retain},
-		TopicName:   m.Topic,
-		Payload:     m.Payload,
-		Properties:  outProperties(m.Props),
-	}
-	if err := b.server.InjectPacket(b.out, pk); err != nil {
-		return fmt.Errorf("publish: %w", err)
-	}
-	b.stats.published.Add(1)
+	b.fanOut(m)
 	return nil
 }
 
 // Subscribed reports whether anybody is subscribed to topic. A SUBSCRIBE enters its filters before it reads the states that
 // they match, so whoever is not found here reads what was stored before.
 func (b *Broker) Subscribed(topic string) bool {
-	s := b.server.Topics.Subscribers(topic)
-	return len(s.Subscriptions)+len(s.Shared) > 0
+	var few [4]*subscription
+	return len(b.index.match(topic, few[:0])) > 0
 }
 
-func outProperties(p link.Properties) packets.Properties {
-	out := packets.Properties{
-		ContentType:           p.ContentType,
-		ResponseTopic:         p.ResponseTopic,
-		CorrelationData:       p.CorrelationData,
-		MessageExpiryInterval: p.Expiry,
-	}
-	for _, u := range p.User {
-		out.User = append(out.User, packets.UserProperty{Key: u.Key, Val: u.Value})
-	}
-	return out
-}
-
-// Limits of topic names and filters, judged before mochi's index, whose cost is the square of the depth.
+// Limits of topic names and filters.
 const (
 	maxTopic  = 256 // bytes
 	maxLevels = 12

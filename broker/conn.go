@@ -1,145 +1,204 @@
 package broker
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"fleetbridge/topics"
 )
 
-// maxConnect bounds a CONNECT packet in bytes: user name, token, client identifier and some properties fit easily.
-const maxConnect = 8 << 10
-
 // abortDeadline is how long a client that is being closed may take to read why.
 const abortDeadline = time.Second
 
-// conn is a client's connection as mochi sees it: a net.Conn that has already read CONNECT, checks the framing of what
-// it reads, and closes itself on the first write that makes no progress.
+// conn is a client's connection. Its own goroutine reads, and hands each packet to who deals with it before it reads on; it
+// is small while it waits: no buffer, no deep frame on its stack (see apart). Everybody may write, whole packets under wmu.
 type conn struct {
-	net.Conn
-	b     *Broker
-	addr  string
-	head  []byte // the bytes of CONNECT, not yet given to mochi
-	frame framer
+	b  *Broker
+	nc net.Conn
 	// plain says that it is TCP without anything on top: a write may be resumed after its deadline passed, and raw is its
-	// socket where the system has vectored writes that don't wait.
+	// socket where the system has reads and writes that don't wait.
 	plain bool
 	raw   syscall.RawConn
-	wmu   sync.Mutex // of writing: held for whole packets
+	in    reader
+
+	wmu sync.Mutex // of writing; let go of by unlockWrite
 	// abortAt caps all write deadlines once the connection is to end, in Unix nanoseconds; 0 means it isn't.
 	abortAt atomic.Int64
-	closed  sync.Once
-	dropped atomic.Bool   // a message that it must not miss was dropped, and it is being disconnected
-	done    chan struct{} // closed when no goroutine of ours uses the connection any more
-	up      chan struct{} // closed after CONNACK
+	closed  atomic.Bool
+	refused atomic.Bool // a message was refused: no packet is read any more, and nothing is acknowledged
+	ackDue  atomic.Bool // there may be acknowledgements to write, and somebody is going to
+	slow    atomic.Bool // it missed a message that it must not miss, and is being disconnected
 
-	// Set in the connection's own goroutine before up is closed.
-	client    *mqtt.Client
-	principal topics.Principal
-	clientID  string // as the client chose it, or was assigned
-	session   string // key in Broker.sessions; "" before it is taken
-	v5        bool
-	memo      any // link.Inbound.Memo
+	mu      sync.Mutex
+	acks    *ack // QoS 1 messages in order of arrival, the first without PUBACK at the head
+	lastAck *ack
+	muted   bool          // a refused message was reached: no PUBACK any more
+	busy    bool          // the handler is being called
+	inHand  int           // messages that are not answered
+	changed chan struct{} // closed when inHand or busy goes down; nil while nobody waits
+	outbox  []delivery    // of Publish, not yet written
+	sending int           // deliveries that are being written
 
-	// Of the SUBSCRIBE in hand; used in the connection's own goroutine only.
-	asked, granted []grant
+	// Set in the connection's own goroutine before up.
+	principal  topics.Principal
+	clientID   string // as the client chose it, or was assigned
+	limit      uint32 // largest packet that it takes; 0 for any
+	keepAlive  uint16 // seconds
+	v5         bool
+	hasSession bool
+	up         bool // CONNACK has gone out; guarded by Broker.mu
+
+	// Guarded by Broker.mu.
+	prev, next *conn         // in the list of all
+	peer       *conn         // next of the same principal
+	turned     chan struct{} // closed when up is set or the connection has ended; nil while nobody waits
+
+	// Used in the connection's own goroutine only.
+	memo    any // link.Inbound.Memo
+	allowed allowed
+	subs    []*subscription
+	ownAcks bool // messages were answered while they were handed over
 }
 
 func (b *Broker) newConn(nc net.Conn) *conn {
-	addr := "unknown"
-	if a := nc.RemoteAddr(); a != nil {
-		addr = a.String()
-	}
-	c := &conn{Conn: nc, b: b, addr: addr, done: make(chan struct{}), up: make(chan struct{})}
+	c := &conn{b: b, nc: nc, raw: rawConn(nc)}
 	_, c.plain = nc.(*net.TCPConn)
-	c.raw = rawConn(nc)
 	return c
 }
 
-// readConnect reads the whole first packet, which must be a CONNECT of bounded size [MQTT-3.1.0-1]. mochi is not given
-// the connection before: an idle or hostile socket costs us its descriptor and a small goroutine.
-func (c *conn) readConnect() error {
-	head := make([]byte, 2, 256)
-	if _, err := io.ReadFull(c.Conn, head); err != nil {
-		return fmt.Errorf("read connect: %w", err)
+// ServeConn serves one connection, whatever carries it, until it ends. A panic ends that connection only.
+func (b *Broker) ServeConn(nc net.Conn) {
+	c := b.newConn(nc)
+	defer c.close()
+	if !b.register(c) {
+		b.stats.limited.Add(1)
+		return
 	}
-	if head[0] != packets.Connect<<4 {
-		return fmt.Errorf("read connect: first packet has type %d", head[0]>>4)
+	defer b.unregister(c)
+	defer b.recovered(c)
+	b.stats.accepted.Add(1)
+	err := c.connect()
+	if err == nil {
+		err = c.serve()
 	}
-	size, shift := int(head[1]&0x7f), 7
-	for last := head[1]; last&0x80 != 0; shift += 7 {
-		if shift > 21 { // [MQTT-1.5.5-1]
-			return errors.New("read connect: remaining length has more than 4 bytes")
-		}
-		head = append(head, 0)
-		if _, err := io.ReadFull(c.Conn, head[len(head)-1:]); err != nil {
-			return fmt.Errorf("read connect: %w", err)
-		}
-		last = head[len(head)-1]
-		size |= int(last&0x7f) << shift
-	}
-	if size > maxConnect {
-		return fmt.Errorf("read connect: %d bytes, at most %d", size, maxConnect)
-	}
-	packet := make([]byte, len(head)+size)
-	copy(packet, head)
-	if _, err := io.ReadFull(c.Conn, packet[len(head):]); err != nil {
-		return fmt.Errorf("read connect: %w", err)
-	}
-	c.head = packet
-	return nil
+	b.debug("connection ended", c, err)
 }
 
-// Read gives mochi the CONNECT and then what comes in, as long as its framing is right.
-func (c *conn) Read(p []byte) (int, error) {
-	if len(c.head) > 0 {
-		n := copy(p, c.head)
-		if c.head = c.head[n:]; len(c.head) == 0 {
-			c.head = nil // an empty slice would keep the token's bytes for as long as the connection lives
+// serve reads packets until the connection ends.
+func (c *conn) serve() error {
+	for {
+		head, body, err := c.nextPacket(c.b.o.MaxPacket)
+		if err != nil {
+			if code, ok := err.(packets.Code); ok {
+				c.b.disconnect(c, code)
+			}
+			return err
 		}
-		return n, nil
-	}
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		if ferr := c.frame.feed(p[:n]); ferr != nil {
-			c.b.disconnect(c, packets.ErrMalformedPacket)
-			return 0, ferr
+		if code := c.packet(head, body); code != packets.CodeSuccess {
+			if code != packets.CodeDisconnect {
+				c.b.disconnect(c, code)
+			}
+			return code
+		}
+		if c.refused.Load() {
+			c.b.disconnect(c, packets.ErrServerBusy)
+			return errRefused
 		}
 	}
-	return n, err
 }
 
-// SetDeadline is mochi's keepalive: it bounds reads alone, since a write has its own deadline and must not fail because
-// a commit took long.
-func (c *conn) SetDeadline(t time.Time) error { return c.Conn.SetReadDeadline(t) }
-
-// Close closes the socket, once.
-func (c *conn) Close() (err error) {
-	c.closed.Do(func() { err = c.Conn.Close() })
-	return err
-}
-
-// established says whether CONNACK has gone out.
-func (c *conn) established() bool {
-	select {
-	case <-c.up:
-		return true
+// packet deals with one packet; any code but success ends the connection, and CodeDisconnect without a word.
+func (c *conn) packet(head byte, body []byte) packets.Code {
+	if !flagsValid(head) {
+		return packets.ErrMalformedFlags // [MQTT-2.1.3-1]
+	}
+	switch head >> 4 {
+	case packets.Publish:
+		return c.publish(head, body)
+	case packets.Pingreq:
+		if len(body) != 0 {
+			return packets.ErrMalformedPacket
+		}
+		return c.answer([]byte{packets.Pingresp << 4, 0}) // [MQTT-3.12.4-1]
+	case packets.Disconnect:
+		return packets.CodeDisconnect // [MQTT-3.14.4-2]; there is neither a will nor a session that its contents could change
+	case packets.Puback:
+		return packets.CodeSuccess // nothing goes out at QoS 1; one too many does no harm
+	case packets.Subscribe:
+		return c.deep(func() packets.Code { return c.subscribe(body) })
+	case packets.Unsubscribe:
+		return c.deep(func() packets.Code { return c.unsubscribe(body) })
+	case packets.Connect:
+		return packets.ErrProtocolViolationSecondConnect // [MQTT-3.1.0-2]
 	default:
-		return false
+		return packets.ErrProtocolViolation // no such exchange was begun
+	}
+}
+
+// flagsValid says whether the lower half of a packet's first byte is as section 2.1.3 of MQTT 5 has it.
+func flagsValid(head byte) bool {
+	switch head >> 4 {
+	case packets.Publish:
+		return head&6 != 6 && (head&8 == 0 || head&6 != 0) // [MQTT-3.3.1-4], [MQTT-3.3.1-2]
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		return head&15 == 2
+	default:
+		return head&15 == 0
+	}
+}
+
+// answer writes a packet in the connection's own goroutine.
+func (c *conn) answer(p []byte) packets.Code {
+	if err := c.writePacket(p); err != nil {
+		return packets.CodeDisconnect
+	}
+	return packets.CodeSuccess
+}
+
+// close closes the socket, once.
+func (c *conn) close() {
+	if c.closed.CompareAndSwap(false, true) {
+		_ = c.nc.Close() // there is nothing to be done about it
 	}
 }
 
 // gone says whether the connection has ended or is about to.
-func (c *conn) gone() bool { return c.client.Closed() }
+func (c *conn) gone() bool { return c.closed.Load() }
 
-// maxPacket is the largest packet that the client takes, 0 for any.
-func (c *conn) maxPacket() int64 { return int64(c.client.Properties.Props.MaximumPacketSize) }
+// addr is where the client is, for the log.
+func (c *conn) addr() string {
+	if a := c.nc.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return "unknown"
+}
+
+// disconnect tells a client why, if MQTT lets us and it reads within a second, and closes its connection.
+func (b *Broker) disconnect(c *conn, code packets.Code) {
+	c.abort()
+	defer c.close()
+	if !b.isUp(c) || !c.v5 {
+		return // only clients send DISCONNECT in MQTT 3.1.1
+	}
+	c.wmu.Lock()
+	defer c.unlockWrite()
+	if c.gone() {
+		return
+	}
+	v := getVec()
+	defer v.put()
+	acks := getBuffer(ackBatch)
+	defer acks.put()
+	acks.b, _ = c.collectAcks(acks.b)
+	bye := disconnectPacket(code, c.limit)
+	v.add(acks.b, bye)
+	if c.writeVec(v) == nil {
+		b.stats.sent(1, len(acks.b)+len(bye))
+	}
+	c.close() // nothing comes after a DISCONNECT [MQTT-3.14.4-1]
+}

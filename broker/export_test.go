@@ -1,52 +1,53 @@
 package broker
 
 import (
-	"encoding/binary"
+	"net"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // Serving says whether Serve has begun, which no caller outside of tests needs to know.
-func Serving(b *Broker) bool {
-	b.intake.mu.Lock()
-	defer b.intake.mu.Unlock()
-	return b.intake.handler != nil
-}
+func Serving(b *Broker) bool { return b.intake.serving.Load() != nil }
 
-// MochiClients is how many clients mochi has in its map.
-func MochiClients(b *Broker) int { return b.server.Clients.Len() }
+// Subscriptions is how many keys the index of subscriptions has.
+func Subscriptions(b *Broker) int { return b.index.len() }
 
-// MochiRetained is how many messages mochi retains; it must be none.
-func MochiRetained(b *Broker) int { return b.server.Topics.Retained.Len() }
-
-// Frame feeds a framer with b in parts.
-func Frame(b []byte, part int, v5 bool) error {
-	f := framer{v5: v5}
-	for part = max(1, part); len(b) > 0; {
-		n := min(part, len(b))
-		if err := f.feed(b[:n]); err != nil {
-			return err
+// Cut cuts a stream into packets, of which part bytes come at a time, and returns what they are and how it ended.
+func Cut(b []byte, part int, v5 bool) (found [][]byte, err error) {
+	client, server := net.Pipe()
+	go func() {
+		defer client.Close()
+		for part = max(1, part); len(b) > 0; {
+			n := min(part, len(b))
+			if _, err := client.Write(b[:n]); err != nil {
+				return
+			}
+			b = b[n:]
 		}
-		b = b[n:]
+	}()
+	defer server.Close()
+	c := &conn{b: &Broker{}, nc: server}
+	defer c.in.release()
+	for {
+		head, body, err := c.nextPacket(maxPacketOfTests)
+		if err != nil {
+			return found, err
+		}
+		if head>>4 == packets.Subscribe {
+			if err := checkSubscribe(body, v5); err != nil {
+				return found, err
+			}
+		}
+		found = append(found, append([]byte{head}, body...))
 	}
-	return nil
 }
 
-// DecodeAll gives the SUBSCRIBE packets of a stream to mochi's decoder.
-func DecodeAll(b []byte, v5 bool) {
-	for len(b) > 1 {
-		size, n := binary.Uvarint(b[1:])
-		if n <= 0 || n > 4 || uint64(len(b)-1-n) < size {
-			return
-		}
-		pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: b[0] >> 4, Remaining: int(size)}, ProtocolVersion: 4}
-		if v5 {
-			pk.ProtocolVersion = 5
-		}
-		if pk.FixedHeader.Type == packets.Subscribe {
-			// An error is as good as success: what counts is that it returns.
-			_ = pk.SubscribeDecode(b[1+n : 1+n+int(size)])
-		}
-		b = b[1+n+int(size):]
+const maxPacketOfTests = 260 << 10
+
+// Decode gives a SUBSCRIBE that passed to mochi's decoder.
+func Decode(p []byte, v5 bool) {
+	if p[0]>>4 == packets.Subscribe {
+		pk := (&conn{v5: v5}).decode(packets.Subscribe, len(p)-1)
+		_ = pk.SubscribeDecode(p[1:]) // an error is as good as success: what counts is that it returns
 	}
 }

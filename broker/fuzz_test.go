@@ -1,11 +1,13 @@
 package broker_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,20 +87,21 @@ func fuzzOne(t *testing.T, s *bench, b []byte, old, withLogin bool) {
 	wg.Wait()
 }
 
-// FuzzFramer holds our reading of a SUBSCRIBE against mochi's decoder: what passes must not panic there, however the
-// stream is cut.
-func FuzzFramer(f *testing.F) {
+// FuzzReader cuts a stream into packets, whole and in parts, with the same result. What passes as a SUBSCRIBE must not panic in
+// mochi's decoder.
+func FuzzReader(f *testing.F) {
 	for _, s := range seeds() {
 		f.Add(s, 1, true)
 		f.Add(s, 3, false)
 	}
-	f.Fuzz(func(t *testing.T, b []byte, cut int, five bool) {
-		whole := broker.Frame(b, len(b), five)
-		if parts := broker.Frame(b, cut, five); (parts == nil) != (whole == nil) {
-			t.Fatalf("whole: %v, in parts of %d: %v", whole, cut, parts)
+	f.Fuzz(func(t *testing.T, b []byte, part int, five bool) {
+		whole, err := broker.Cut(b, len(b), five)
+		parts, perr := broker.Cut(b, part, five)
+		if !slices.EqualFunc(whole, parts, bytes.Equal) || err.Error() != perr.Error() {
+			t.Fatalf("whole: %d packets, %v; in parts of %d: %d, %v", len(whole), err, part, len(parts), perr)
 		}
-		if whole == nil {
-			broker.DecodeAll(b, five)
+		for _, p := range whole {
+			broker.Decode(p, five)
 		}
 	})
 }

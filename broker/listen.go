@@ -68,31 +68,6 @@ func (b *Broker) sleep(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// ServeConn serves one connection, whatever carries it, until it ends. A panic ends that connection only.
-func (b *Broker) ServeConn(nc net.Conn) {
-	c := b.newConn(nc)
-	defer c.Close()
-	if !b.register(c) {
-		b.stats.limited.Add(1)
-		return
-	}
-	defer b.unregister(c)
-	defer b.recovered(c)
-	b.stats.accepted.Add(1)
-	// Both directions: a TLS handshake writes too.
-	if err := c.Conn.SetDeadline(time.Now().Add(b.o.ConnectDeadline)); err != nil {
-		b.log.Debug("connection failed", "remote", c.addr, "err", err)
-		return
-	}
-	if err := c.readConnect(); err != nil {
-		b.stats.badConnects.Add(1)
-		b.log.Debug("connection refused", "remote", c.addr, "err", err)
-		return
-	}
-	err := b.server.EstablishConnection("fleetbridge", c)
-	b.log.Debug("connection ended", "remote", c.addr, "principal", c.principal.String(), "client", c.clientID, "err", err)
-}
-
 // limiter is a token bucket per remote address.
 type limiter struct {
 	rate    float64 // tokens per second; 0: no limit

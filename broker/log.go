@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -29,6 +28,13 @@ func (b *Broker) sometimes(q *quiet, level slog.Level, msg string, args ...any) 
 	b.log.Log(b.life, level, msg, args...)
 }
 
+// debug logs what happened to a connection.
+func (b *Broker) debug(msg string, c *conn, err error) {
+	if b.log.Enabled(b.life, slog.LevelDebug) {
+		b.log.Debug(msg, "remote", c.addr(), "principal", c.principal.String(), "client", c.clientID, "err", err)
+	}
+}
+
 // quiet lets one line a second through.
 type quiet struct {
 	mu     sync.Mutex
@@ -46,36 +52,3 @@ func (q *quiet) allow(now time.Time) (ok bool, missed int) {
 	missed, q.missed, q.last = q.missed, 0, now
 	return true, missed
 }
-
-// discreet is mochi's log handler: everything at debug level, and never a packet, which may hold a password.
-type discreet struct{ slog.Handler }
-
-func (d discreet) Enabled(ctx context.Context, _ slog.Level) bool {
-	return d.Handler.Enabled(ctx, slog.LevelDebug)
-}
-
-func (d discreet) Handle(ctx context.Context, r slog.Record) error {
-	out := slog.NewRecord(r.Time, slog.LevelDebug, r.Message, r.PC)
-	r.Attrs(func(a slog.Attr) bool {
-		if !secret(a.Key) {
-			out.AddAttrs(a)
-		}
-		return true
-	})
-	return d.Handler.Handle(ctx, out)
-}
-
-func (d discreet) WithAttrs(attrs []slog.Attr) slog.Handler {
-	var keep []slog.Attr
-	for _, a := range attrs {
-		if !secret(a.Key) {
-			keep = append(keep, a)
-		}
-	}
-	return discreet{d.Handler.WithAttrs(keep)}
-}
-
-func (d discreet) WithGroup(name string) slog.Handler { return discreet{d.Handler.WithGroup(name)} }
-
-// secret names the attributes under which mochi logs whole packets.
-func secret(key string) bool { return key == "pk" || key == "packet" || key == "data" }

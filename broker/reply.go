@@ -13,7 +13,7 @@ type replier struct{ c *conn }
 // Send implements link.Replier. A client that takes no byte for the write deadline, or still doesn't read one second
 // after ctx ended, is closed.
 func (r replier) Send(ctx context.Context, messages ...link.Message) error {
-	return r.c.send(ctx, 0, messages...)
+	return r.c.send(ctx, nil, messages...)
 }
 
 // SendRun implements link.Replier, as Send does.
@@ -26,12 +26,12 @@ func (r replier) TrySendRun(run link.Run) (int, error) { return r.c.trySendRun(r
 // connection is plain TCP.
 const sendGroup = 256 << 10
 
-// send writes messages, whole groups under the write lock. subscription is an identifier, 0 for none.
-func (c *conn) send(ctx context.Context, subscription int, messages ...link.Message) error {
+// send writes messages, whole groups under the write lock. ids are subscription identifiers.
+func (c *conn) send(ctx context.Context, ids []uint32, messages ...link.Message) error {
 	heads := make([][]byte, len(messages))
-	limit := c.maxPacket()
+	limit := int64(c.limit)
 	for i, m := range messages {
-		heads[i] = publishHead(make([]byte, 0, 16+len(m.Topic)), c.v5, m, subscription)
+		heads[i] = publishHead(make([]byte, 0, 16+len(m.Topic)), c.v5, m, ids)
 		if size := int64(len(heads[i]) + len(m.Payload)); limit > 0 && size > limit { // [MQTT-3.1.2-24]
 			return fmt.Errorf("send %d bytes on %s: %w", size, m.Topic, link.ErrTooLarge)
 		}
@@ -62,7 +62,7 @@ func (c *conn) send(ctx context.Context, subscription int, messages ...link.Mess
 // sendVec writes n packets of size bytes in all.
 func (c *conn) sendVec(v *vec, size, n int) error {
 	c.wmu.Lock()
-	defer c.wmu.Unlock()
+	defer c.unlockWrite()
 	if c.gone() {
 		return fmt.Errorf("send: %w", link.ErrClosed)
 	}
@@ -78,7 +78,7 @@ func (c *conn) checkRun(run link.Run) error {
 	if len(run.Prefix) > maxTopic {
 		return fmt.Errorf("send run: %w", errTopic)
 	}
-	limit := c.maxPacket()
+	limit := int64(c.limit)
 	if limit == 0 {
 		return nil
 	}
@@ -133,19 +133,19 @@ func (c *conn) trySendRun(run link.Run) (int, error) {
 		return 0, nil
 	}
 	if c.gone() {
-		c.wmu.Unlock()
+		c.unlockWrite()
 		return 0, fmt.Errorf("send run: %w", link.ErrClosed)
 	}
 	taken, rest, err := c.tryParts(run)
 	if err != nil {
-		c.Close() // a part of a packet may have gone out
+		c.close() // a part of a packet may have gone out
 		err = fmt.Errorf("send run: %w: %w", link.ErrClosed, err)
 	}
 	if rest != nil {
 		go c.finish(rest)
 		return taken, nil
 	}
-	c.wmu.Unlock()
+	c.unlockWrite()
 	return taken, err
 }
 
@@ -173,4 +173,34 @@ func (c *conn) tryParts(run link.Run) (taken int, rest *buffer, err error) {
 		return taken + whole, rest, nil
 	}
 	return taken, nil, nil
+}
+
+// trySend is send for one message that the socket takes at once, or of which it takes a part; false if it takes nothing.
+func (c *conn) trySend(m link.Message, ids []uint32) (bool, error) {
+	head := publishHead(make([]byte, 0, 16+len(m.Topic)), c.v5, m, ids)
+	size := len(head) + len(m.Payload)
+	if c.limit > 0 && size > int(c.limit) { // [MQTT-3.1.2-24]
+		return false, fmt.Errorf("send %d bytes on %s: %w", size, m.Topic, link.ErrTooLarge)
+	}
+	if c.raw == nil || !c.wmu.TryLock() {
+		return false, nil
+	}
+	v := getVec()
+	defer v.put()
+	v.add(head, m.Payload)
+	n, err := v.try(c.raw)
+	if err != nil {
+		c.close() // a part of a packet may have gone out
+		c.unlockWrite()
+		return false, fmt.Errorf("send: %w: %w", link.ErrClosed, err)
+	}
+	whole, rest := v.cut(n)
+	if rest != nil {
+		c.b.stats.sent(1, size)
+		go c.finish(rest)
+		return true, nil
+	}
+	c.b.stats.sent(whole, n)
+	c.unlockWrite()
+	return whole == 1, nil
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"fleetbridge/link"
@@ -18,7 +16,7 @@ import (
 // grant is a subscription that SUBACK granted and that gets the state of its topics.
 type grant struct {
 	filter string
-	id     int // subscription identifier; 0 for none
+	ids    []uint32 // the subscription identifier, if it has one
 }
 
 // answers knows which connections are being told the state of topics right now, and which topics changed meanwhile.
@@ -111,70 +109,30 @@ func (a *answers) drop(n *answer) {
 	delete(a.going, n)
 }
 
-// OnSubscribe grants QoS 0, and notes which filters get the state of their topics [MQTT-3.3.1-9 to 3.3.1-11].
-func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	c, ok := cl.Net.Conn.(*conn)
-	if !ok {
-		return pk
+// tellRetained answers a SUBSCRIBE with the state of its topics, after SUBACK. The gate bounds how many read the store.
+func (b *Broker) tellRetained(c *conn, grants []grant) packets.Code {
+	if len(grants) == 0 || b.o.Retained == nil {
+		return packets.CodeSuccess
 	}
-	c.asked, c.granted = make([]grant, len(pk.Filters)), nil
-	for i := range pk.Filters {
-		f := &pk.Filters[i]
-		f.Filter, f.Qos = strings.Clone(f.Filter), 0
-		if checkFilter(f.Filter) != nil {
-			continue // OnACLCheck denies it
-		}
-		if h.b.o.Access.MaySubscribe(c.principal, f.Filter) != nil {
-			if h.allowed(c, f.Filter, false) {
-				// OnACLCheck takes an exact filter for a delivery, and would let it pass.
-				f.Filter = ""
-			}
-			continue
-		}
-		_, existed := cl.State.Subscriptions.Get(f.Filter)
-		if mqtt.IsSharedFilter(f.Filter) || f.RetainHandling == 2 || f.RetainHandling == 1 && existed {
-			continue
-		}
-		c.asked[i] = grant{filter: f.Filter, id: f.Identifier}
-	}
-	return pk
-}
-
-// OnSubscribed keeps those of the filters that were granted.
-func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, codes []byte) {
-	c, ok := cl.Net.Conn.(*conn)
-	if !ok {
-		return
-	}
-	for i, g := range c.asked {
-		if g.filter != "" && i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code {
-			c.granted = append(c.granted, g)
-		}
-	}
-	c.asked = nil
-}
-
-// OnPacketProcessed answers a SUBSCRIBE with the state of its topics, after SUBACK.
-func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
-	if pk.FixedHeader.Type != packets.Subscribe || err != nil || h.b.o.Retained == nil {
-		return
-	}
-	c, ok := cl.Net.Conn.(*conn)
-	if !ok || len(c.granted) == 0 {
-		return
-	}
-	grants := c.granted
-	c.granted = nil
-	if err := h.b.answerRetained(c, grants); err != nil && !errors.Is(err, link.ErrClosed) {
-		// A client that misses a state without knowing would wait for ever: it must subscribe again.
-		h.b.refusal("retained answer failed", "principal", c.principal.String(), "err", err)
-		h.b.disconnect(c, packets.ErrServerBusy)
-	}
-}
-
-func (b *Broker) answerRetained(c *conn, grants []grant) error {
 	ctx, cancel := b.timeout(b.o.RetainedDeadline)
 	defer cancel()
+	err := b.asks.enter(ctx)
+	if err == nil {
+		err = b.answerRetained(ctx, c, grants)
+		b.asks.leave()
+	}
+	switch {
+	case err == nil:
+		return packets.CodeSuccess
+	case errors.Is(err, link.ErrClosed):
+		return packets.CodeDisconnect
+	}
+	// A client that misses a state without knowing would wait for ever: it must subscribe again.
+	b.refusal("retained answer failed", "principal", c.principal.String(), "err", err)
+	return packets.ErrServerBusy
+}
+
+func (b *Broker) answerRetained(ctx context.Context, c *conn, grants []grant) error {
 	n := b.answers.begin(c, grants)
 	defer b.answers.drop(n)
 	all := true
@@ -209,7 +167,7 @@ func (b *Broker) sendRetained(ctx context.Context, c *conn, g grant) (int, error
 			return true
 		}
 		sent++
-		failed = c.send(ctx, g.id, link.Message{Topic: topic, Payload: payload, Retain: true})
+		failed = b.sendState(ctx, c, link.Message{Topic: topic, Payload: payload, Retain: true}, g.ids)
 		if errors.Is(failed, link.ErrTooLarge) {
 			failed = nil // it must not be sent [MQTT-3.1.2-24], and never can be
 		}
@@ -221,6 +179,21 @@ func (b *Broker) sendRetained(ctx context.Context, c *conn, g grant) (int, error
 	return sent, nil
 }
 
+// sendState writes a state, behind the gate as long as the socket takes it at once. Who has to wait for its client lets
+// another in meanwhile.
+func (b *Broker) sendState(ctx context.Context, c *conn, m link.Message, ids []uint32) error {
+	if sent, err := c.trySend(m, ids); sent || err != nil {
+		return err
+	}
+	b.asks.leave()
+	err := c.send(ctx, ids, m)
+	if again := b.asks.enter(ctx); again != nil {
+		b.asks <- struct{}{} // the caller leaves
+		return errors.Join(err, again)
+	}
+	return err
+}
+
 // mendRetained writes the state of one topic again, or that it has none any more.
 func (b *Broker) mendRetained(ctx context.Context, c *conn, grants []grant, topic string) error {
 	if !b.o.Access.MayReceive(c.principal, topic) {
@@ -230,14 +203,14 @@ func (b *Broker) mendRetained(ctx context.Context, c *conn, grants []grant, topi
 		if !topics.Match(g.filter, topic) {
 			continue
 		}
-		sent, err := b.sendRetained(ctx, c, grant{filter: topic, id: g.id})
+		sent, err := b.sendRetained(ctx, c, grant{filter: topic, ids: g.ids})
 		if err != nil {
 			return err
 		}
 		if sent > 0 {
 			return nil
 		}
-		return c.send(ctx, g.id, link.Message{Topic: topic})
+		return b.sendState(ctx, c, link.Message{Topic: topic}, g.ids)
 	}
 	return nil
 }

@@ -18,102 +18,155 @@ import (
 // spareConns is how many sockets beyond MaxClients may be open, so that clients over the limit can be told so.
 const spareConns = 256
 
-// register enters a socket into the table of connections; false means that it must go away.
+// register enters a socket into the list of connections; false means that it must go away.
 func (b *Broker) register(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closing || len(b.conns) >= b.o.MaxClients+spareConns {
+	if b.closing || b.sockets >= b.o.MaxClients+spareConns {
 		return false
 	}
-	b.conns[c] = struct{}{}
+	if c.next = b.first; c.next != nil {
+		c.next.prev = c
+	}
+	b.first = c
+	b.sockets++
+	b.memory.changed()
 	return true
 }
 
-// unregister ends a connection's every trace. mochi leaves its client in the map after a panic, or a failed CONNACK.
+// unregister ends a connection's every trace, once its last message is handled.
 func (b *Broker) unregister(c *conn) {
-	if cl := c.client; cl != nil {
-		if cur, ok := b.server.Clients.Get(cl.ID); ok && cur == cl {
-			b.server.UnsubscribeClient(cl)
-			b.server.Clients.Delete(cl.ID)
-		}
-	}
+	c.close()
+	c.flushOwn()
+	c.waitIdle()
+	c.unsubscribeAll()
+	c.in.release()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.conns, c)
-	if c.session != "" {
-		delete(b.sessions, c.session)
-		rest := slices.DeleteFunc(b.byPrincipal[c.principal], func(o *conn) bool { return o == c })
-		if b.byPrincipal[c.principal] = rest; len(rest) == 0 {
-			delete(b.byPrincipal, c.principal)
-		}
+	if c.next != nil {
+		c.next.prev = c.prev
 	}
-	close(c.done)
-	if b.closing && len(b.conns) == 0 {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		b.first = c.next
+	}
+	b.sockets--
+	b.leaveSession(c)
+	c.turn()
+	b.memory.changed()
+	if b.closing && b.sockets == 0 {
 		close(b.drained)
 	}
 }
 
-// takeSession makes c the one connection of a scoped client identifier. A connection that has it is told to go
-// [MQTT-3.1.4-3] and has ended, its last message handled and its subscriptions gone, when takeSession returns: that is
-// what keeps mochi's own take-over, which races, out of the game.
-func (b *Broker) takeSession(ctx context.Context, c *conn, session string) error {
-	for {
-		old, err := b.tryTake(c, session)
-		if old == nil {
-			return err
-		}
-		select {
-		case <-old.up:
-			b.disconnect(old, packets.ErrSessionTakenOver)
-		case <-old.done:
-		case <-ctx.Done():
-			return fmt.Errorf("take over session: %w", ctx.Err())
-		}
-		select {
-		case <-old.done:
-		case <-ctx.Done():
-			return fmt.Errorf("take over session: %w", ctx.Err())
-		}
-	}
-}
-
-var errTooMany = errors.New("the principal has too many connections")
-
-// tryTake takes a free session, or returns the connection that has it.
-func (b *Broker) tryTake(c *conn, session string) (*conn, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if old := b.sessions[session]; old != nil {
-		return old, nil
-	}
-	if len(b.byPrincipal[c.principal]) >= b.o.MaxPerPrincipal {
-		return nil, errTooMany
-	}
-	b.sessions[session], c.session = c, session
-	b.byPrincipal[c.principal] = append(b.byPrincipal[c.principal], c)
-	return nil, nil
-}
-
-// disconnect tells a client why, if MQTT lets us and it reads within a second, and closes its connection.
-func (b *Broker) disconnect(c *conn, code packets.Code) {
-	c.abort()
-	if !c.established() {
-		// Its goroutine is still at work on CONNECT and sees that the socket is closed.
-		c.Close()
+// leaveSession takes c out of its principal's list; the caller holds mu.
+func (b *Broker) leaveSession(c *conn) {
+	if !c.hasSession {
 		return
 	}
-	if c.v5 {
-		// The error is code itself, or that the client is gone already.
-		_ = b.server.DisconnectClient(c.client, code)
+	b.sessions--
+	first := b.byPrincipal[c.principal]
+	if first != c {
+		for first.peer != c {
+			first = first.peer
+		}
+		first.peer = c.peer
+		return
 	}
-	c.client.Stop(code)
+	if b.byPrincipal[c.principal] = c.peer; c.peer == nil {
+		delete(b.byPrincipal, c.principal)
+	}
+}
+
+// turn tells those who wait for the connection to be up, or to end; the caller holds Broker.mu.
+func (c *conn) turn() {
+	if c.turned != nil {
+		close(c.turned)
+		c.turned = nil
+	}
+}
+
+// turnUp says that CONNACK has gone out.
+func (b *Broker) turnUp(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.up = true
+	c.turn()
+}
+
+func (b *Broker) isUp(c *conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.up
+}
+
+// full says whether there is no room for another client.
+func (b *Broker) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sessions >= b.o.MaxClients
+}
+
+// takeSession makes c the one connection of its principal and client identifier. A connection that is so already is told to
+// go [MQTT-3.1.4-3], and has ended, its last message handled and its subscriptions gone, when takeSession returns. While it
+// waits for that it lets another through the gate.
+func (b *Broker) takeSession(ctx context.Context, c *conn) error {
+	old, turned, err := b.tryTake(c)
+	if old == nil {
+		return err
+	}
+	b.connects.leave()
+	defer func() { b.connects <- struct{}{} }()
+	for old != nil {
+		if b.isUp(old) {
+			b.disconnect(old, packets.ErrSessionTakenOver)
+		}
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			return fmt.Errorf("take over session: %w", context.Cause(ctx))
+		}
+		old, turned, err = b.tryTake(c)
+	}
+	return err
+}
+
+var (
+	errTooMany = errors.New("the principal has too many connections")
+	errFull    = errors.New("too many clients")
+)
+
+// tryTake takes a free session, or returns the connection that has it and what is closed when that is up or has ended.
+func (b *Broker) tryTake(c *conn) (old *conn, turned chan struct{}, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := 0
+	for o := b.byPrincipal[c.principal]; o != nil; o = o.peer {
+		if n++; o.clientID == c.clientID {
+			if o.turned == nil {
+				o.turned = make(chan struct{})
+			}
+			return o, o.turned, nil
+		}
+	}
+	switch {
+	case n >= b.o.MaxPerPrincipal:
+		return nil, nil, errTooMany
+	case b.sessions >= b.o.MaxClients:
+		return nil, nil, errFull
+	}
+	c.peer, c.hasSession = b.byPrincipal[c.principal], true
+	b.byPrincipal[c.principal] = c
+	b.sessions++
+	return nil, nil, nil
 }
 
 // Connected reports whether a connection of p is live.
 func (b *Broker) Connected(p topics.Principal) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.byPrincipal[p]) > 0
+	return b.byPrincipal[p] != nil
 }
 
 // Disconnect ends the live connections of a principal, whose credential was revoked before the call. A connection that
@@ -121,7 +174,10 @@ func (b *Broker) Connected(p topics.Principal) bool {
 func (b *Broker) Disconnect(p topics.Principal) {
 	b.revocations.Add(1)
 	b.mu.Lock()
-	conns := slices.Clone(b.byPrincipal[p])
+	var conns []*conn
+	for c := b.byPrincipal[p]; c != nil; c = c.peer {
+		conns = append(conns, c)
+	}
 	b.mu.Unlock()
 	b.disconnectAll(conns, packets.ErrNotAuthorized)
 }
@@ -145,6 +201,17 @@ func (b *Broker) disconnectAll(conns []*conn, code packets.Code) {
 	wg.Wait()
 }
 
+// allConns returns every connection there is now.
+func (b *Broker) allConns() []*conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]*conn, 0, b.sockets)
+	for c := b.first; c != nil; c = c.next {
+		all = append(all, c)
+	}
+	return all
+}
+
 // Close stops accepting, tells every client that the server shuts down, and waits until the last connection has ended
 // or ctx ends, when it closes what is left and returns ctx's error. Serve should have returned before: a message still
 // with the handler keeps its connection from ending. After Close the broker is of no more use; again is not an error.
@@ -153,18 +220,16 @@ func (b *Broker) Close(ctx context.Context) error {
 	first := !b.closing
 	b.closing = true
 	b.end()
+	b.memory.stop()
 	listeners := slices.Collect(maps.Keys(b.listeners))
-	var all []*conn
-	for c := range b.conns {
-		all = append(all, c)
-	}
-	if first && len(all) == 0 {
+	if first && b.sockets == 0 {
 		close(b.drained)
 	}
 	b.mu.Unlock()
 	for _, ln := range listeners {
 		_ = ln.Close() // the accept loop reports what matters
 	}
+	all := b.allConns()
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
@@ -176,7 +241,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("close broker: %w", ctx.Err())
 		for _, c := range all {
-			c.Close()
+			c.close()
 		}
 	}
 	<-told
@@ -190,9 +255,11 @@ func (b *Broker) recovered(c *conn) {
 	}
 }
 
+// panicked ends the connection for which something panicked.
 func (b *Broker) panicked(c *conn, v any, stack []byte) {
 	b.stats.panics.Add(1)
-	b.log.Error("connection panicked", "remote", c.addr, "principal", c.principal.String(), "err", v, "stack", string(stack))
+	b.log.Error("connection panicked", "remote", c.addr(), "principal", c.principal.String(), "err", v, "stack", string(stack))
+	c.close()
 }
 
 // timeout is a context of the broker's life.

@@ -1,13 +1,6 @@
 package broker
 
-import (
-	"sync/atomic"
-
-	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
-
-	"fleetbridge/topics"
-)
+import "sync/atomic"
 
 // Stats are counters since New, and two gauges.
 type Stats struct {
@@ -31,21 +24,19 @@ type Stats struct {
 
 type counters struct {
 	accepted, limited, badConnects, authFailures, handled, refused, denied, dropped, panics atomic.Uint64
-	published, replies, replyBytes                                                          atomic.Uint64
+	packetsIn, packetsOut, bytesIn, bytesOut                                                atomic.Uint64
 }
 
-// sent counts n packets of size bytes in all that did not go out through mochi.
+// sent counts n packets of size bytes in all.
 func (c *counters) sent(n, size int) {
-	c.replies.Add(uint64(n))
-	c.replyBytes.Add(uint64(size))
+	c.packetsOut.Add(uint64(n))
+	c.bytesOut.Add(uint64(size))
 }
 
 // Stats returns the counters as they are now; they are read one by one.
 func (b *Broker) Stats() Stats {
-	info := b.server.Info
-	count := func(p *int64) uint64 { return uint64(atomic.LoadInt64(p)) }
 	b.mu.Lock()
-	sockets, connected := len(b.conns), len(b.sessions)
+	sockets, connected := b.sockets, b.sessions
 	b.mu.Unlock()
 	return Stats{
 		Sockets:      sockets,
@@ -54,34 +45,14 @@ func (b *Broker) Stats() Stats {
 		Limited:      b.stats.limited.Load(),
 		BadConnects:  b.stats.badConnects.Load(),
 		AuthFailures: b.stats.authFailures.Load(),
-		PacketsIn:    count(&info.PacketsReceived) - b.stats.published.Load(), // mochi counts ours as received
-		PacketsOut:   count(&info.PacketsSent) + b.stats.replies.Load(),
-		BytesIn:      count(&info.BytesReceived),
-		BytesOut:     count(&info.BytesSent) + b.stats.replyBytes.Load(),
+		PacketsIn:    b.stats.packetsIn.Load(),
+		PacketsOut:   b.stats.packetsOut.Load(),
+		BytesIn:      b.stats.bytesIn.Load(),
+		BytesOut:     b.stats.bytesOut.Load(),
 		Handled:      b.stats.handled.Load(),
 		Refused:      b.stats.refused.Load(),
 		Denied:       b.stats.denied.Load(),
 		Dropped:      b.stats.dropped.Load(),
 		Panics:       b.stats.panics.Load(),
 	}
-}
-
-// OnPublishDropped counts a message that a client's queue had no room for. One that misses an event may go on. One that
-// misses the state of a topic, or a reply, would wait for what never comes: it is disconnected, and asks again.
-func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
-	h.b.stats.dropped.Add(1)
-	c, ok := cl.Net.Conn.(*conn)
-	if !ok || !h.b.owed(pk) || h.b.answers.covers(c, pk.TopicName) {
-		return
-	}
-	if c.dropped.CompareAndSwap(false, true) {
-		h.b.refusal("client too slow for the state it subscribed to", "principal", c.principal.String(), "topic", pk.TopicName)
-		go h.b.disconnect(c, packets.ErrQuotaExceeded) // it may wait for the client; whoever publishes does not
-	}
-}
-
-// owed says whether a client must not miss pk without knowing.
-func (b *Broker) owed(pk packets.Packet) bool {
-	a, err := topics.Parse(pk.TopicName)
-	return err == nil && (pk.FixedHeader.Retain || a.Channel == topics.ChannelReply)
 }

@@ -10,12 +10,12 @@ import (
 )
 
 // publishHead appends all of a QoS 0 PUBLISH but its payload (MQTT 5 section 3.3), so that the payload need not be
-// copied. subscription is the subscription identifier, 0 for none. Strings longer than MQTT's 65,535 bytes are cut.
-func publishHead(dst []byte, v5 bool, m link.Message, subscription int) []byte {
+// copied. ids are subscription identifiers. Strings longer than MQTT's 65,535 bytes are cut.
+func publishHead(dst []byte, v5 bool, m link.Message, ids []uint32) []byte {
 	var props []byte
 	size := 2 + min(len(m.Topic), maxString) + len(m.Payload)
 	if v5 {
-		props = appendProperties(nil, m.Props, subscription)
+		props = appendProperties(nil, m.Props, ids)
 		size += uvarintLen(len(props)) + len(props)
 	}
 	first := packets.Publish << 4
@@ -34,7 +34,7 @@ func publishHead(dst []byte, v5 bool, m link.Message, subscription int) []byte {
 
 const maxString = 1<<16 - 1
 
-func appendProperties(dst []byte, p link.Properties, subscription int) []byte {
+func appendProperties(dst []byte, p link.Properties, ids []uint32) []byte {
 	if p.Expiry > 0 {
 		dst = binary.BigEndian.AppendUint32(append(dst, packets.PropMessageExpiryInterval), p.Expiry)
 	}
@@ -47,8 +47,8 @@ func appendProperties(dst []byte, p link.Properties, subscription int) []byte {
 	if len(p.CorrelationData) > 0 {
 		dst = appendString(append(dst, packets.PropCorrelationData), string(p.CorrelationData))
 	}
-	if subscription > 0 {
-		dst = binary.AppendUvarint(append(dst, packets.PropSubscriptionIdentifier), uint64(subscription))
+	for _, id := range ids {
+		dst = binary.AppendUvarint(append(dst, packets.PropSubscriptionIdentifier), uint64(id))
 	}
 	for _, u := range p.User {
 		dst = appendString(append(dst, packets.PropUser), u.Key)
@@ -112,4 +112,31 @@ func uvarintLen(n int) int {
 		size++
 	}
 	return size
+}
+
+// appendPuback encodes a PUBACK. A code that it can't carry [MQTT-3.4.2-1] becomes "unspecified error" or success.
+func appendPuback(dst []byte, id uint16, code link.Code, v5 bool) []byte {
+	if !v5 || code < link.Unspecified {
+		return append(dst, packets.Puback<<4, 2, byte(id>>8), byte(id))
+	}
+	switch code {
+	case link.ImplementationErr, link.NotAuthorized, link.TopicNameInvalid, link.QuotaExceeded, link.PayloadFormatError:
+	default:
+		code = link.Unspecified
+	}
+	return append(dst, packets.Puback<<4, 3, byte(id>>8), byte(id), byte(code))
+}
+
+// ackPacket encodes a SUBACK or UNSUBACK; codes are at most as many as a SUBSCRIBE has filters.
+func ackPacket(kind byte, id uint16, v5 bool, codes []byte) []byte {
+	size := 2 + len(codes)
+	if v5 {
+		size++
+	}
+	p := binary.AppendUvarint([]byte{kind << 4}, uint64(size))
+	p = binary.BigEndian.AppendUint16(p, id)
+	if v5 {
+		p = append(p, 0) // no properties
+	}
+	return append(p, codes...)
 }

@@ -30,7 +30,7 @@ func TestTruncatedSubscribeEndsItsConnectionOnly(t *testing.T) {
 	}
 	other.ping()
 	eventually(t, "one connection and one client are left", func() bool {
-		return s.b.Stats().Sockets == 1 && broker.MochiClients(s.b) == 1
+		return s.b.Stats().Sockets == 1 && s.b.Stats().Connected == 1
 	})
 	if p := s.b.Stats().Panics; p != 0 {
 		t.Errorf("%d panics: mochi saw the packet", p)
@@ -58,7 +58,7 @@ func TestPanicEndsItsConnectionOnly(t *testing.T) {
 	c.wantEnd()
 	other.ping()
 	eventually(t, "one connection and one client are left", func() bool {
-		return s.b.Stats().Sockets == 1 && broker.MochiClients(s.b) == 1
+		return s.b.Stats().Sockets == 1 && s.b.Stats().Connected == 1
 	})
 	if p := s.b.Stats().Panics; p != 1 {
 		t.Errorf("%d panics counted, want 1", p)
@@ -298,8 +298,8 @@ func TestSimultaneousConnectsLeaveOne(t *testing.T) {
 		wg.Wait()
 		close(alive)
 		eventually(t, "one connection is left", func() bool { return s.b.Stats().Sockets == 1 })
-		if n := broker.MochiClients(s.b); n != 1 {
-			t.Fatalf("%d clients in mochi's map, want 1", n)
+		if n := s.b.Stats().Connected; n != 1 {
+			t.Fatalf("%d sessions, want 1", n)
 		}
 		left := 0
 		for c := range alive {

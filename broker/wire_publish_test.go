@@ -68,9 +68,6 @@ func TestAnswers(t *testing.T) {
 	if got := s.before(watch, "fleet/v1/acme/campaign/c/event"); len(got) != 0 {
 		t.Errorf("subscribers got %v", got)
 	}
-	if n := broker.MochiRetained(s.b); n != 0 {
-		t.Errorf("mochi retains %d messages", n)
-	}
 	if n := s.b.Stats().Panics; n != 0 {
 		t.Errorf("%d panics", n)
 	}
@@ -404,7 +401,7 @@ func TestCleanSessionZeroKeepsNothing(t *testing.T) {
 		if err := c.conn.Close(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is gone", func() bool { return s.b.Stats().Sockets == 0 && broker.MochiClients(s.b) == 0 })
+		eventually(t, "it is gone", func() bool { return s.b.Stats().Sockets == 0 && broker.Subscriptions(s.b) == 0 })
 	}
 	c := s.dial(v5) // an MQTT 5 session ends at the close too, and the client may name another expiry in DISCONNECT
 	c.write(c.connectBytes(login{user: "acme/d1", password: "secret", id: "d1", unclean: true, props: [][]byte{{0x11, 0, 0, 1, 0}}}))
@@ -415,7 +412,7 @@ func TestCleanSessionZeroKeepsNothing(t *testing.T) {
 	if got := c.wantEnd(); len(got) != 0 {
 		t.Errorf("got %v after DISCONNECT", got)
 	}
-	eventually(t, "it is gone", func() bool { return broker.MochiClients(s.b) == 0 })
+	eventually(t, "it is gone", func() bool { return s.b.Stats().Sockets == 0 })
 }
 
 // 200 QoS 1 messages to a Receive Maximum of 5, and a SUBSCRIBE whose packet id an outbound message could have.

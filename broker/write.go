@@ -13,17 +13,26 @@ import (
 // message. Each must fit one deadline.
 const recordSize = 16 << 10
 
-// Write writes all of p or closes the connection.
-func (c *conn) Write(p []byte) (int, error) {
+// unlockWrite lets go of the write lock. Whoever holds it writes the acknowledgements that became ready meanwhile: an ack
+// writer doesn't wait for the lock.
+func (c *conn) unlockWrite() {
+	for {
+		if c.ackDue.Load() && !c.sendAcks() {
+			return // the lock is another's now
+		}
+		c.wmu.Unlock()
+		if !c.ackDue.Load() || !c.wmu.TryLock() {
+			return
+		}
+	}
+}
+
+// writePacket writes a control packet.
+func (c *conn) writePacket(p []byte) error {
 	v := getVec()
 	defer v.put()
 	v.add(p)
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	if err := c.writeVec(v); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return c.sendVec(v, len(p), 1)
 }
 
 // writeVec writes all of v, for as long as the client takes a byte within each write deadline. The caller holds wmu. After
@@ -39,7 +48,7 @@ func (c *conn) writeVec(v *vec) error {
 		err = c.writeRecords(v)
 	}
 	if err != nil {
-		c.Close()
+		c.close()
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil
@@ -68,7 +77,7 @@ func (c *conn) writeNet(v *vec) error {
 			return err
 		}
 		bufs := net.Buffers(v.rest())
-		n, err := bufs.WriteTo(c.Conn)
+		n, err := bufs.WriteTo(c.nc)
 		v.from = len(v.bufs) - len(bufs)
 		if errors.Is(err, os.ErrDeadlineExceeded) && n > 0 && c.abortAt.Load() == 0 {
 			continue // slow, but it reads
@@ -89,7 +98,7 @@ func (c *conn) writeRecords(v *vec) error {
 		if err := c.armWrite(time.Now().Add(c.b.o.WriteDeadline)); err != nil {
 			return err
 		}
-		if _, err := c.Conn.Write(p); err != nil {
+		if _, err := c.nc.Write(p); err != nil {
 			return err
 		}
 	}
@@ -102,9 +111,8 @@ func (c *conn) finish(rest *buffer) {
 	defer func() {
 		if e := recover(); e != nil {
 			c.b.panicked(c, e, debug.Stack())
-			c.Close()
 		}
-		c.wmu.Unlock()
+		c.unlockWrite()
 		v.put()
 		rest.put()
 	}()
@@ -114,11 +122,11 @@ func (c *conn) finish(rest *buffer) {
 
 // armWrite sets the deadline of the next write; once the connection is to end, abort's is the deadline.
 func (c *conn) armWrite(t time.Time) error {
-	if err := c.Conn.SetWriteDeadline(t); err != nil {
+	if err := c.nc.SetWriteDeadline(t); err != nil {
 		return err
 	}
 	if at := c.abortAt.Load(); at != 0 {
-		return c.Conn.SetWriteDeadline(time.Unix(0, at))
+		return c.nc.SetWriteDeadline(time.Unix(0, at))
 	}
 	return nil
 }
@@ -129,6 +137,6 @@ func (c *conn) abort() {
 	at := time.Now().Add(abortDeadline)
 	if c.abortAt.CompareAndSwap(0, at.UnixNano()) {
 		// On error the connection is closed, which is what we are after.
-		_ = c.Conn.SetWriteDeadline(at)
+		_ = c.nc.SetWriteDeadline(at)
 	}
 }

@@ -7,7 +7,14 @@ import (
 	"unsafe"
 )
 
-// rawConn returns what a vectored write that doesn't wait needs of a plain TCP connection, nil for any other.
+// notSent is how much of what was written may wait in the kernel without having been sent (TCP_NOTSENT_LOWAT): an
+// acknowledgement, or the answer to a newer fetch, waits behind no more than that.
+const (
+	notSent       = 256 << 10
+	tcpNotSentLow = 25 // TCP_NOTSENT_LOWAT
+)
+
+// rawConn returns the socket of a plain TCP connection, nil for any other.
 func rawConn(nc net.Conn) syscall.RawConn {
 	tc, ok := nc.(*net.TCPConn)
 	if !ok {
@@ -17,6 +24,8 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	if err != nil {
 		return nil
 	}
+	// A kernel without the option sends as well, only with more between the client and what is newest.
+	_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLow, notSent) })
 	return raw
 }
 
@@ -81,6 +90,49 @@ func (s *sysvec) writev(fd uintptr) bool {
 			s.err = io.ErrUnexpectedEOF
 		default:
 			s.n = int(n)
+		}
+		return true
+	}
+}
+
+// rawReader is the state of a read(2) through a RawConn, whose function is made once as sysvec's.
+type rawReader struct {
+	call func(fd uintptr) bool
+	n    int
+	err  error
+}
+
+// readRaw waits until the socket is readable, without a buffer if nothing of a packet is there yet, and reads once.
+func (r *reader) readRaw(raw syscall.RawConn) (int, error) {
+	if r.raw.call == nil {
+		r.raw.call = r.readSocket
+	}
+	r.raw.n, r.raw.err = 0, nil
+	if err := raw.Read(r.raw.call); err != nil {
+		return 0, err
+	}
+	return r.raw.n, r.raw.err
+}
+
+// readSocket is called by RawConn.Read, again after each false once the socket is readable.
+func (r *reader) readSocket(fd uintptr) bool {
+	p := r.hold(readSize)
+	for {
+		n, err := syscall.Read(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			if r.to == 0 {
+				r.release()
+			}
+			return false
+		case err != nil:
+			r.raw.err = err
+		case n == 0:
+			r.raw.err = io.EOF
+		default:
+			r.raw.n = n
 		}
 		return true
 	}
