@@ -70,8 +70,10 @@ type chunkResult struct {
 	PeerP99     float64 `json:"peer_p99_ms"`
 	OursLoad    float64 `json:"ours_load_cpu_s_per_gb"` // the CPU of the devices' process
 	PeerLoad    float64 `json:"peer_load_cpu_s_per_gb"`
-	OursRSS     int64   `json:"ours_rss_bytes"`
+	OursRSS     int64   `json:"ours_rss_bytes"` // at the end of a run
 	PeerRSS     int64   `json:"peer_rss_bytes"`
+	OursPeak    int64   `json:"ours_peak_bytes"` // the most so far, since the process began
+	PeerPeak    int64   `json:"peer_peak_bytes"`
 	OursStarved int     `json:"ours_starved"` // devices that completed no request in a run, at worst
 	PeerStarved int     `json:"peer_starved"`
 	Others      float64 `json:"others_cores"` // that processes which are no part of the bench took, at worst
@@ -186,6 +188,9 @@ func openChunkArena(ctx context.Context, b *bench.Bench, exe string, o benchFlag
 			return nil, err
 		}
 		r.ca = so.cert
+		if so.profile != "" {
+			so.profile += "-tls" // the other server's profiles count from 1 too
+		}
 	}
 	var err error
 	if r.ours, err = startBenchServer(ctx, b, exe, so); err != nil {
@@ -299,6 +304,7 @@ func (r *chunkArena) result(c chunkCase, g chunkGoal, ours, theirs []bench.Sampl
 	rate := func(s bench.Sample) float64 { return float64(s.Bytes) / 1e9 / s.Seconds }
 	p99 := func(s bench.Sample) float64 { return s.P99 }
 	rss := func(s bench.Sample) float64 { return float64(s.Server.RSS) }
+	peak := func(s bench.Sample) float64 { return float64(s.Server.Peak) }
 	starved := func(s bench.Sample) float64 { return float64(s.Starved) }
 	others := func(s bench.Sample) float64 { return s.Others }
 	mine, peers, ratios := bench.Over(ours, serving), bench.Over(theirs, serving), bench.Ratios(ours, theirs, serving)
@@ -312,6 +318,7 @@ func (r *chunkArena) result(c chunkCase, g chunkGoal, ours, theirs []bench.Sampl
 		Ratio: bench.Round(ratio), RatioMin: bench.Round(ratios.Min), RatioMax: bench.Round(ratios.Max),
 		OursRate: median(ours, rate), PeerRate: median(theirs, rate), OursP99: median(ours, p99), PeerP99: median(theirs, p99),
 		OursLoad: median(ours, loading), PeerLoad: median(theirs, loading),
+		OursPeak: int64(bench.Over(ours, peak).Max), PeerPeak: int64(bench.Over(theirs, peak).Max),
 		OursRSS: int64(bench.Over(ours, rss).Median), PeerRSS: int64(bench.Over(theirs, rss).Median),
 		OursStarved: int(bench.Over(ours, starved).Max), PeerStarved: int(bench.Over(theirs, starved).Max),
 		Others: bench.Round(max(bench.Over(ours, others).Max, bench.Over(theirs, others).Max))}
