@@ -125,6 +125,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 		g.Go(func() error { return b.runFetcher(gctx) })
 		g.Go(func() error { return b.runProgress(gctx) })
 		g.Go(func() error { return b.runEvents(gctx) })
+		g.Go(func() error { return b.sweep(gctx) })
 		g.Go(func() error { return b.keepHouse(gctx) })
 		g.Go(func() error { return b.serveLink(gctx) })
 		err = g.Wait()

@@ -11,6 +11,7 @@ import (
 	"fleetbridge/bridge"
 	"fleetbridge/campaign"
 	"fleetbridge/campaign/store/storetest"
+	"fleetbridge/ident"
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
@@ -269,7 +270,12 @@ func TestStoreFailureIsAProblemOfCommands(t *testing.T) {
 func TestRunEndsWhenItsStartFails(t *testing.T) {
 	s := &trap{}
 	f := start(t, func(inner campaign.Store) campaign.Store { s.Store = inner; return s })
+	f.fleet(1)
 	f.stop()
+	f.edit(func(tx campaign.Tx) error { // so that the start has something to mend
+		l := campaign.Live{Component: "a", Manifest: ident.SumDigest([]byte("gone")), Campaign: campaignID("gone")}
+		return tx.PutWork(acme, device("dev-000"), campaign.Work{Live: []campaign.Live{l}, Recent: []campaign.Live{l}})
+	})
 	s.arm(1, false)
 	b, err := bridge.New(bridge.Options{Store: s, Link: newFakeLink(), Catalogue: f.catalogue})
 	if err != nil {

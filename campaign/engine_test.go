@@ -365,6 +365,10 @@ func TestEveryStepSurvivesAStoreThatFails(t *testing.T) {
 			_, err := campaign.Create(tx, w.now, acme, campaign.Spec{ID: c.c, Manifest: c.m.Digest, Policy: policy()})
 			return err
 		},
+		"sweep needed": func(tx campaign.Tx) error {
+			_, _, err := campaign.SweepNeeded(tx, acme, ident.Device{}, 10)
+			return err
+		},
 		"sweep": func(tx campaign.Tx) error {
 			_, _, err := campaign.Sweep(tx, acme, ident.Device{}, 10)
 			return err

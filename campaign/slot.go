@@ -259,24 +259,78 @@ func Sweep(tx Tx, t ident.Tenant, after ident.Device, limit int) (fixed []Clear,
 	return k.res.Clears, next, nil
 }
 
-// mend removes l unless it is right.
-func (k *desk) mend(h *hands, l Live) error {
-	a, err := k.tx.Assignment(k.t, l.Campaign, h.device)
-	if errors.Is(err, ErrNotFound) || err == nil && (!a.State.Live() || a.slot() != l) {
-		return k.release(h, l)
+// SweepNeeded says whether Sweep would mend anything of a page, which it finds out in a View; next is as that of Sweep. So a
+// start looks at a large fleet beside everything else.
+func SweepNeeded(r Reader, t ident.Tenant, after ident.Device, limit int) (needed bool, next ident.Device, err error) {
+	page, err := r.Works(t, after, limit)
+	if err != nil {
+		return false, ident.Device{}, fmt.Errorf("list work: %w", err)
+	}
+	read := map[ident.Campaign]Campaign{} // a campaign may be large, and holds most of a page
+	campaigns := func(id ident.Campaign) (Campaign, error) {
+		c, ok := read[id]
+		if ok {
+			return c, nil
+		}
+		c, err := r.Campaign(t, id)
+		if err == nil {
+			read[id] = c
+		}
+		return c, err
+	}
+	for _, w := range page {
+		for _, l := range w.Work.Live {
+			o, err := ownerOf(r, t, w.Device, l, campaigns)
+			if err != nil {
+				return false, ident.Device{}, err
+			}
+			needed = needed || !o.holds || !o.runs
+		}
+	}
+	if len(page) > 0 && len(page) == limit {
+		next = page[len(page)-1].Device
+	}
+	return needed, next, nil
+}
+
+// owner is what stands behind an entry of a device's live manifests.
+type owner struct {
+	a     Assignment
+	c     Campaign // the zero value if it is gone
+	holds bool     // a is live, and the entry is its
+	runs  bool     // so does c
+}
+
+func ownerOf(r Reader, t ident.Tenant, d ident.Device, l Live, campaigns func(ident.Campaign) (Campaign, error)) (o owner, err error) {
+	o.a, err = r.Assignment(t, l.Campaign, d)
+	if errors.Is(err, ErrNotFound) {
+		return o, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read assignment of %s: %w", h.device, err)
+		return o, fmt.Errorf("read assignment of %s: %w", d, err)
 	}
-	c, err := k.tx.Campaign(k.t, l.Campaign)
-	if err == nil && c.Phase.Running() {
-		return nil
+	if o.holds = o.a.State.Live() && o.a.slot() == l; !o.holds {
+		return o, nil
 	}
+	o.c, err = campaigns(l.Campaign)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("read campaign: %w", err)
+		return o, fmt.Errorf("read campaign: %w", err)
+	}
+	o.runs = err == nil && o.c.Phase.Running()
+	return o, nil
+}
+
+// mend removes l unless it is right.
+func (k *desk) mend(h *hands, l Live) error {
+	o, err := ownerOf(k.tx, k.t, h.device, l, func(id ident.Campaign) (Campaign, error) { return k.tx.Campaign(k.t, id) })
+	switch {
+	case err != nil || o.runs:
+		return err
+	case !o.holds:
+		return k.release(h, l)
 	}
 	// Sweep has no clock of its own: what it mends ended when it was last touched.
-	k.now = a.Updated
-	_, err = k.move(h, a, Event{Trigger: Withdraw, Reason: string(c.Outcome)}, nil)
+	k.now = o.a.Updated
+	_, err = k.move(h, o.a, Event{Trigger: Withdraw, Reason: string(o.c.Outcome)}, nil)
 	return err
 }

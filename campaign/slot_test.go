@@ -214,11 +214,18 @@ func (w *world) sweep() []campaign.Clear {
 	var all []campaign.Clear
 	for after, pages := (ident.Device{}), 0; ; pages++ {
 		var next ident.Device
+		needed, then, err := campaign.SweepNeeded(w.m, acme, after, 1)
+		if err != nil {
+			w.t.Fatalf("sweep needed: %v", err)
+		}
 		res := w.update(func(tx campaign.Tx) (campaign.Result, error) {
 			fixed, n, err := campaign.Sweep(tx, acme, after, 1)
 			next = n
 			return campaign.Result{Clears: fixed}, err
 		})
+		if needed != (len(res.Clears) > 0) || then != next {
+			w.t.Fatalf("a sweep after %q was needed: %v; it cleared %v, next %q and %q", after, needed, res.Clears, then, next)
+		}
 		all = append(all, res.Clears...)
 		if next.IsZero() {
 			return all
