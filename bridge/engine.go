@@ -83,7 +83,7 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 		err = b.commit(ctx, func(tx campaign.Tx) error {
 			var err error
 			from := situation(tx, j)
-			res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.checker(j.tenant, now), b.troubles.slice(j))
+			res, wake, err = campaign.Advance(tx, now, j.tenant, j.campaign, b.outside(j.tenant, now), b.troubles.slice(j))
 			if failpoint.Enabled {
 				step = from + ">" + situation(tx, j)
 			}
@@ -179,6 +179,12 @@ func (t *troubles) better(j job) {
 	default:
 		t.of[j] = trouble{halve: o.halve - 1}
 	}
+}
+
+// outside is what campaign asks beyond the records. Who listens may differ when the transaction runs again: it decides on no
+// more than when an offer is repeated.
+func (b *Bridge) outside(t ident.Tenant, now time.Time) campaign.Outside {
+	return campaign.Outside{Check: b.checker(t, now), Listens: func(d ident.Device) bool { return b.heard(topics.ManifestTopic(t, d)) }}
 }
 
 // checker is the check of a manifest before its campaign runs: it still verifies under the tenant's live anchors, and

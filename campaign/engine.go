@@ -13,6 +13,13 @@ import (
 // manifest.
 type Checker func(Reader, firmware.Manifest) error
 
+// Outside is what Advance asks of the world beyond the records.
+type Outside struct {
+	Check Checker
+	// Listens says whether a message on a device's manifest topic would reach anybody now. nil: it may, whoever it is.
+	Listens func(ident.Device) bool
+}
+
 // Wake says when a campaign wants the next Advance.
 type Wake struct {
 	Again bool      // there is more to do at once
@@ -24,12 +31,12 @@ type Wake struct {
 // Advance does one slice of a campaign's work, at most about slice records of each kind. It goes by what the records
 // say and nothing else, so it can be called at any moment, again after a crash, and for campaigns that need nothing: a
 // phase in which the engine has no work gives a zero Wake.
-func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Checker, slice int) (Result, Wake, error) {
+func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, out Outside, slice int) (Result, Wake, error) {
 	c, err := tx.Campaign(t, id)
 	if err != nil {
 		return Result{}, Wake{}, missing(err, "campaign", id)
 	}
-	e := &engine{desk: desk{tx: tx, t: t, now: now}, c: c, slice: max(slice, 1)}
+	e := &engine{desk: desk{tx: tx, t: t, now: now, listens: out.Listens}, c: c, slice: max(slice, 1)}
 	bereft := false
 	if c.underway() {
 		bereft, err = e.stand()
@@ -41,7 +48,7 @@ func Advance(tx Tx, now time.Time, t ident.Tenant, id ident.Campaign, check Chec
 	case Scheduled:
 		err = e.scheduled()
 	case Starting:
-		err = e.starting(check)
+		err = e.starting(out.Check)
 	case Active:
 		err = e.active()
 	case Paused:
@@ -155,7 +162,7 @@ func (e *engine) active() error {
 }
 
 // due repeats unanswered offers and gives up on devices whose deadline has passed. Where nothing may be offered, the
-// repeats are put off until then, or by the longest back-off where nobody knows when.
+// repeats are put off until then, or by the longest back-off where nobody knows when, or where nobody listens.
 func (e *engine) due(offering bool, until time.Time) error {
 	list, err := e.tx.DueBy(e.t, e.c.ID, e.now, e.slice)
 	if err != nil {
@@ -173,8 +180,8 @@ func (e *engine) due(offering bool, until time.Time) error {
 			}
 			continue
 		}
-		if !late && !offering {
-			if a.NextOffer = until; until.IsZero() {
+		if !late && !(offering && e.reaches(a.Device)) {
+			if a.NextOffer = until; offering || until.IsZero() {
 				a.NextOffer = a.nextOffer(maxBackOff, e.now)
 			}
 			if err := e.tx.PutAssignment(e.t, a); err != nil {

@@ -246,7 +246,7 @@ func TestCheckAtStart(t *testing.T) {
 		w.register("d")
 		c := w.create("c", w.manifest("v2"), policy())
 		w.advance(c)
-		_, _, have := campaign.Advance(w.m.clone(), w.now, acme, c, func(campaign.Reader, firmware.Manifest) error { return err }, 1)
+		_, _, have := campaign.Advance(w.m.clone(), w.now, acme, c, campaign.Outside{Check: func(campaign.Reader, firmware.Manifest) error { return err }}, 1)
 		if !errors.Is(have, err) {
 			t.Errorf("%v gave %v: it says nothing about the manifest", err, have)
 		}
@@ -350,7 +350,7 @@ func TestEveryStepSurvivesAStoreThatFails(t *testing.T) {
 	w.m.fail = broken
 	steps := map[string]func(campaign.Tx) error{
 		"advance": func(tx campaign.Tx) error {
-			_, _, err := campaign.Advance(tx, w.now, acme, c.c, w.check, 10)
+			_, _, err := campaign.Advance(tx, w.now, acme, c.c, w.outside(), 10)
 			return err
 		},
 		"report": func(tx campaign.Tx) error {

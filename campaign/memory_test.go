@@ -357,6 +357,7 @@ type world struct {
 	topic map[ident.Device]ident.Digest
 	moves []campaign.Transition
 	check campaign.Checker
+	deaf  map[ident.Device]bool // who is away, and not told of an offer before it comes back
 	slice int
 	woken map[ident.Campaign]bool // campaigns that results named
 	// mirror, if there is one, does each committed step elsewhere too, given the records that it was done on.
@@ -490,11 +491,15 @@ func (w *world) run(c ident.Campaign) campaign.Wake {
 	return campaign.Wake{}
 }
 
+func (w *world) outside() campaign.Outside {
+	return campaign.Outside{Check: w.check, Listens: func(d ident.Device) bool { return !w.deaf[d] }}
+}
+
 func (w *world) advance(c ident.Campaign) campaign.Wake {
 	w.t.Helper()
 	var wake campaign.Wake
 	w.update(func(tx campaign.Tx) (campaign.Result, error) {
-		res, wk, err := campaign.Advance(tx, w.now, acme, c, w.check, w.slice)
+		res, wk, err := campaign.Advance(tx, w.now, acme, c, w.outside(), w.slice)
 		wake = wk
 		return res, err
 	})

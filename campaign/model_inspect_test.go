@@ -111,7 +111,7 @@ func (m *model) inspectCampaign(c campaign.Campaign) {
 	// Nobody was forgotten: a campaign that no result and no timer woke has nothing to do now.
 	if tx := m.m.clone(); c.Phase.Running() {
 		writes := tx.writes
-		if _, wake, err := campaign.Advance(tx, m.now, acme, c.ID, m.check, m.slice); err != nil || tx.writes != writes || wake.Again {
+		if _, wake, err := campaign.Advance(tx, m.now, acme, c.ID, m.outside(), m.slice); err != nil || tx.writes != writes || wake.Again {
 			m.rt.Fatalf("%s has work that nobody woke it for: wake %+v, %d writes, %v", c.ID, wake, tx.writes-writes, err)
 		}
 	}

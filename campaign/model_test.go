@@ -93,6 +93,10 @@ func newModel(rt *rapid.T) *model {
 	m.slice = rapid.IntRange(1, 4).Draw(rt, "slice")
 	m.manifests = []firmware.Manifest{m.manifest("v2"), m.manifest("v3"), m.second("config")}
 	m.register(m.devices[:5]...) // the others may come later
+	m.deaf = map[ident.Device]bool{}
+	for _, d := range m.devices {
+		m.deaf[device(d)] = rapid.Bool().Draw(rt, "away")
+	}
 	m.site("north", m.devices[:2]...)
 	m.site("south", m.devices[2])
 	m.world.watch = m.watch

@@ -134,7 +134,7 @@ func TestPain04StopAnswersAndNeverHangs(t *testing.T) {
 	w.stop(c.c)
 	w.now = w.now.Add(campaign.DefaultStopWithin) // and for all this time one device's record could not be read
 	for range 20 {
-		if _, _, err := campaign.Advance(corrupt{w.m, device("d000"), false}, w.now, acme, c.c, w.check, w.slice); err != nil {
+		if _, _, err := campaign.Advance(corrupt{w.m, device("d000"), false}, w.now, acme, c.c, w.outside(), w.slice); err != nil {
 			t.Fatalf("the stop hangs: %v", err)
 		}
 	}

@@ -16,7 +16,7 @@ func (w *world) granted(c ident.Campaign) string {
 	var out []string
 	for more := true; more; {
 		res := w.update(func(tx campaign.Tx) (campaign.Result, error) {
-			res, wake, err := campaign.Advance(tx, w.now, acme, c, w.check, w.slice)
+			res, wake, err := campaign.Advance(tx, w.now, acme, c, w.outside(), w.slice)
 			more = wake.Again
 			return res, err
 		})

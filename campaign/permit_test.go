@@ -79,7 +79,7 @@ func (w *world) told(c ident.Campaign) map[ident.Device]campaign.PermitState {
 	out := map[ident.Device]campaign.PermitState{}
 	for more := true; more; {
 		res := w.update(func(tx campaign.Tx) (campaign.Result, error) {
-			res, wake, err := campaign.Advance(tx, w.now, acme, c, w.check, w.slice)
+			res, wake, err := campaign.Advance(tx, w.now, acme, c, w.outside(), w.slice)
 			more = wake.Again
 			return res, err
 		})

@@ -12,10 +12,11 @@ import (
 // desk is one transaction's work on assignments. Every move of an assignment goes through it, so that the record, the
 // device's slot, the campaigns that wait for it and the Result change together or not at all.
 type desk struct {
-	tx  Tx
-	t   ident.Tenant
-	now time.Time
-	res Result
+	tx      Tx
+	t       ident.Tenant
+	now     time.Time
+	res     Result
+	listens func(ident.Device) bool // see Outside
 	// mending keeps slots that are freed from being given away: a sweep has no clock.
 	mending  bool
 	claiming map[ident.Campaign]Campaign // those that waited for a slot of this transaction, as they are now
@@ -27,6 +28,9 @@ type hands struct {
 	Work
 	changed bool
 }
+
+// reaches says whether a message on the device's manifest topic may reach anybody now.
+func (k *desk) reaches(d ident.Device) bool { return k.listens == nil || k.listens(d) }
 
 func (k *desk) hands(d ident.Device) (*hands, error) {
 	w, err := k.tx.Work(k.t, d)
@@ -55,6 +59,10 @@ func (k *desk) put(h *hands) error {
 // move applies e to a and keeps what hangs on it. It writes the assignment, not h.
 func (k *desk) move(h *hands, a Assignment, e Event, deadlines map[State]time.Duration) (Assignment, error) {
 	next, moved := a.Apply(e, k.now, deadlines)
+	if e.Trigger == Offering && next.State == Offered && !k.reaches(a.Device) {
+		// It is told when it subscribes, and says hello then: nothing is lost by not repeating it soon.
+		next.NextOffer = next.nextOffer(maxBackOff, k.now)
+	}
 	if err := k.tx.PutAssignment(k.t, next); err != nil {
 		return a, fmt.Errorf("write assignment of %s: %w", a.Device, err)
 	}
