@@ -36,9 +36,9 @@ type campaignResult struct {
 	Bench   string  `json:"bench"`
 	Case    string  `json:"case"`
 	Devices int     `json:"devices"`
-	Value   float64 `json:"value"` // the median of the runs
-	Min     float64 `json:"value_min"`
-	Max     float64 `json:"value_max"`
+	Value   float64 `json:"value"`               // the median of the runs
+	Min     float64 `json:"value_min,omitempty"` // where there are several
+	Max     float64 `json:"value_max,omitempty"`
 	Unit    string  `json:"unit"`
 	Goal    float64 `json:"goal,omitempty"` // the most that it may be
 	Met     *bool   `json:"met,omitempty"`
@@ -95,16 +95,24 @@ func (a *app) campaignRuns(ctx context.Context, o benchCampaignFlags, out *bench
 		}
 	}
 	for _, g := range campaignGoals {
-		s := bench.SpreadOf(figures[g.name]...)
-		r := campaignResult{Bench: "campaign", Case: g.name, Devices: o.devices, Value: bench.Round(s.Median), Min: bench.Round(s.Min), Max: bench.Round(s.Max),
-			Unit: g.unit, Goal: g.most, Runs: o.runs, Others: bench.Round(others)}
-		if g.most > 0 {
-			met := s.Median <= g.most
-			r.Met = &met
-		}
-		if err := out.put(r); err != nil {
+		if err := out.put(g.result(o, figures[g.name], others)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// result is the figure over all runs.
+func (g campaignGoal) result(o benchCampaignFlags, runs []float64, others float64) campaignResult {
+	s := bench.SpreadOf(runs...)
+	r := campaignResult{Bench: "campaign", Case: g.name, Devices: o.devices, Value: bench.Round(s.Median), Unit: g.unit, Goal: g.most,
+		Runs: len(runs), Others: bench.Round(others)}
+	if len(runs) > 1 {
+		r.Min, r.Max = bench.Round(s.Min), bench.Round(s.Max)
+	}
+	if g.most > 0 {
+		met := s.Median <= g.most
+		r.Met = &met
+	}
+	return r
 }

@@ -38,15 +38,15 @@ type endToEndResult struct {
 	Chunk    int     `json:"chunk_bytes"`
 	Window   int     `json:"window"`
 	Ours     float64 `json:"server_cpu_ms_per_device"`
-	OursMin  float64 `json:"server_cpu_ms_per_device_min"`
-	OursMax  float64 `json:"server_cpu_ms_per_device_max"`
+	OursMin  float64 `json:"server_cpu_ms_per_device_min,omitempty"`
+	OursMax  float64 `json:"server_cpu_ms_per_device_max,omitempty"`
 	Base     string  `json:"base"` // what it is compared with
 	Theirs   float64 `json:"base_cpu_ms_per_device"`
-	BaseMin  float64 `json:"base_cpu_ms_per_device_min"`
-	BaseMax  float64 `json:"base_cpu_ms_per_device_max"`
+	BaseMin  float64 `json:"base_cpu_ms_per_device_min,omitempty"`
+	BaseMax  float64 `json:"base_cpu_ms_per_device_max,omitempty"`
 	Ratio    float64 `json:"ratio"` // of the medians
-	RatioMin float64 `json:"ratio_min"`
-	RatioMax float64 `json:"ratio_max"`
+	RatioMin float64 `json:"ratio_min,omitempty"`
+	RatioMax float64 `json:"ratio_max,omitempty"`
 	Goal     float64 `json:"goal"` // the most that ratio may be
 	Met      bool    `json:"met"`
 	Runs     int     `json:"runs"`

@@ -126,9 +126,11 @@ func (r endToEndResult) of(o endToEndFlags, ours []bench.Sample, base []float64)
 	median := func(f func(bench.Sample) float64) float64 { return bench.Round(bench.Over(ours, f).Median) }
 	count := func(f func(bench.Sample) float64) int64 { return int64(bench.Over(ours, f).Median) }
 	r.Bench, r.Chunk, r.Window, r.Runs = "endtoend", o.chunk, o.window, o.runs
-	r.Ours, r.OursMin, r.OursMax = bench.Round(a.Median), bench.Round(a.Min), bench.Round(a.Max)
-	r.Theirs, r.BaseMin, r.BaseMax = bench.Round(b.Median), bench.Round(b.Min), bench.Round(b.Max)
-	r.Ratio, r.RatioMin, r.RatioMax = bench.Round(a.Median/b.Median), bench.Round(c.Min), bench.Round(c.Max)
+	r.Ours, r.Theirs, r.Ratio = bench.Round(a.Median), bench.Round(b.Median), bench.Round(a.Median/b.Median)
+	if len(ours) > 1 {
+		r.OursMin, r.OursMax, r.BaseMin, r.BaseMax = bench.Round(a.Min), bench.Round(a.Max), bench.Round(b.Min), bench.Round(b.Max)
+		r.RatioMin, r.RatioMax = bench.Round(c.Min), bench.Round(c.Max)
+	}
 	r.Met = a.Median <= r.Goal*b.Median
 	r.ServerCPU = median(func(s bench.Sample) float64 { return s.Server.CPU.Seconds() })
 	r.Seconds = median(func(s bench.Sample) float64 { return s.Seconds })
