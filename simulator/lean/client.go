@@ -73,9 +73,9 @@ type Client struct {
 	lastWrite    time.Time
 	pinged       time.Time // when the unanswered PINGREQ went out; zero if none is
 
-	r, w   int // the unread bytes are buf[r:w]
-	large  *[]byte
-	filled int // of large
+	r, w   int     // the unread bytes are buf[r:w]
+	large  *[]byte // the body of a packet that does not fit in buf, and room for what follows
+	filled int     // of the body
 	head   header
 	owed   uint16 // PUBACK that is due for the message handed out last
 	nextID uint16
@@ -244,7 +244,7 @@ func (c *Client) event(h header, body []byte) (Event, error) {
 // settle ends the life of the last event: its large buffer goes back, and its PUBACK goes out, now that the owner has
 // dealt with it [MQTT-4.3.2-2].
 func (c *Client) settle() error {
-	if c.large != nil && c.filled == len(*c.large) {
+	if c.large != nil && !c.underWay() {
 		pool.Put(c.large)
 		c.large = nil
 	}

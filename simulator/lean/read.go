@@ -9,13 +9,13 @@ import (
 
 // packet returns the next complete packet among the bytes that have been read.
 func (c *Client) packet() (header, []byte, bool, error) {
-	if c.large != nil && c.filled == len(*c.large) && c.head.size != 0 {
+	if c.underWay() {
+		if c.filled < c.head.remain {
+			return header{}, nil, false, nil
+		}
 		h := c.head
 		c.head = header{}
-		return h, *c.large, true, nil
-	}
-	if c.large != nil && c.head.size != 0 {
-		return header{}, nil, false, nil
+		return h, (*c.large)[:h.remain], true, nil
 	}
 	h, ok, err := parseHeader(c.buf[c.r:c.w])
 	if err != nil || !ok {
@@ -31,18 +31,27 @@ func (c *Client) packet() (header, []byte, bool, error) {
 		return h, body, true, nil
 	}
 	if h.size+h.remain > len(c.buf) {
-		c.large, c.head = pooled(h.remain), h
+		c.large, c.head = pooled(h.remain+readBuffer), h
 		c.filled = copy(*c.large, c.buf[c.r+h.size:c.w])
 		c.r, c.w = 0, 0
 	}
 	return header{}, nil, false, nil
 }
 
-// fill reads once, into the large body if one is under way.
+// underWay reports whether the large packet is not complete, or has not been handed out.
+func (c *Client) underWay() bool { return c.large != nil && c.head.size != 0 }
+
+// fill reads once, into the large body if one is under way. Behind the body there is room for as much of what follows as
+// the client's own buffer takes: of chunks that come one after the other each then costs one read instead of two, which
+// is a tenth of the CPU of both ends (BenchmarkChunks).
 func (c *Client) fill() error {
-	if c.large != nil && c.filled < len(*c.large) {
+	if c.underWay() {
 		n, err := c.conn.Read((*c.large)[c.filled:])
 		c.filled += n
+		if size := c.head.remain; c.filled > size {
+			c.w = copy(c.buf[:], (*c.large)[size:c.filled])
+			c.filled = size
+		}
 		return ignoreErrorOf(n, err)
 	}
 	if c.r > 0 {
