@@ -63,9 +63,7 @@ func (b *Bench) Measure(ctx context.Context, i Interval, load *Proc, servers ...
 	if end != nil {
 		end()
 	}
-	s := Sample{Seconds: to.at.Sub(from.at).Seconds(), Server: to.usage(servers...), Load: to.usage(load), Others: others(from, to), Counts: after}
-	s.Server.CPU -= from.usage(servers...).CPU
-	s.Load.CPU -= from.usage(load).CPU
+	s := Sample{Seconds: to.at.Sub(from.at).Seconds(), Counts: after}.between(from, to, load, servers)
 	s.Units, s.Bytes = after.Units-before.Units, after.Bytes-before.Bytes
 	switch {
 	case after.Failed > 0:
