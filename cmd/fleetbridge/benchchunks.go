@@ -92,7 +92,7 @@ func benchChunks(a *app) *cobra.Command {
 	for _, c := range chunkCases {
 		names = append(names, c.name)
 	}
-	o := benchFlags{devices: 1000, runs: 3, duration: 3 * time.Second, warmup: time.Second, cases: names}
+	o := benchFlags{devices: 1000, runs: 3, duration: 2 * time.Second, warmup: 500 * time.Millisecond, cases: names}
 	size := "16MiB"
 	c := &cobra.Command{Use: "chunks", Args: cobra.NoArgs,
 		Short: "Serve a payload in chunks: server CPU per GB beside a bare socket server, nginx and mosquitto",
