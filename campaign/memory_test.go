@@ -97,6 +97,10 @@ func (m *memory) Device(_ ident.Tenant, d ident.Device) (campaign.Device, error)
 	return get(m, m.devices, d, copyDevice)
 }
 
+func (m *memory) Boot(_ ident.Tenant, d ident.Device) (uint64, error) {
+	return m.devices[d].Boot, m.fail
+}
+
 func (m *memory) Work(_ ident.Tenant, d ident.Device) (campaign.Work, error) {
 	return copyWork(m.works[d]), m.fail
 }

@@ -68,25 +68,15 @@ func ApplyReport(tx Tx, now time.Time, t ident.Tenant, d ident.Device, r Report)
 
 // record applies a report that is new.
 func (k *desk) record(h *hands, c Campaign, a Assignment, r Report) error {
-	dev, err := k.tx.Device(k.t, a.Device)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("read device: %w", err)
-	}
-	measured := r.Installed
-	if err == nil && len(r.Installed) > 0 {
-		if r.Seq < dev.HelloSeq {
-			// The device has said something newer of itself: what it held when it wrote this report proves nothing now.
-			measured = merge(r.Installed, dev.Installed)
-		} else {
-			dev.Installed, dev.HelloSeq, dev.LastSeen = merge(dev.Installed, r.Installed), r.Seq, k.now
-			if err := k.tx.PutDevice(k.t, dev); err != nil {
-				return fmt.Errorf("write device: %w", err)
-			}
-		}
+	measured, err := k.measured(a.Device, r)
+	if err != nil {
+		return err
 	}
 	e := Event{Trigger: Trigger(r.State), Seq: r.Seq, Reason: r.Reason, Detail: r.Detail, Bytes: r.Bytes, Boot: r.Boot}
-	if e.Boot == 0 {
-		e.Boot = dev.Boot // a roll-back is a boot after this one
+	if e.Boot == 0 { // a roll-back is a boot after this one
+		if e.Boot, err = k.tx.Boot(k.t, a.Device); err != nil {
+			return fmt.Errorf("read device: %w", err)
+		}
 	}
 	e = e.weigh(a, measured).orAgain(c, h, a)
 	if to, ok := Next(a.State, e.Trigger); ok && to.Live() && !a.State.Live() && (!c.running() || h.busy(a.Component)) {
@@ -99,6 +89,29 @@ func (k *desk) record(h *hands, c Campaign, a Assignment, r Report) error {
 		return err
 	}
 	return k.ask(c, a, r.JSON)
+}
+
+// measured records what r says that device d holds, and returns what d is known to hold now.
+func (k *desk) measured(d ident.Device, r Report) ([]Image, error) {
+	if len(r.Installed) == 0 {
+		return nil, nil
+	}
+	dev, err := k.tx.Device(k.t, d)
+	if errors.Is(err, ErrNotFound) {
+		return r.Installed, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read device: %w", err)
+	}
+	if r.Seq < dev.HelloSeq {
+		// The device has said something newer of itself: what it held when it wrote this report proves nothing now.
+		return merge(r.Installed, dev.Installed), nil
+	}
+	dev.Installed, dev.HelloSeq, dev.LastSeen = merge(dev.Installed, r.Installed), r.Seq, k.now
+	if err := k.tx.PutDevice(k.t, dev); err != nil {
+		return nil, fmt.Errorf("write device: %w", err)
+	}
+	return r.Installed, nil
 }
 
 // unknown is the answer to a report on what no assignment of the device has.

@@ -66,6 +66,8 @@ type Reader interface {
 	// Floor returns the zero value where nothing was published yet.
 	Floor(t ident.Tenant, vendor, class uuid.UUID, component string) (Floor, error)
 	Device(ident.Tenant, ident.Device) (Device, error)
+	// Boot is the Boot of a device's record; 0 where there is none. It costs less than the record: every report asks.
+	Boot(ident.Tenant, ident.Device) (uint64, error)
 	Devices(t ident.Tenant, after ident.Device, limit int) ([]Device, error)
 	// DevicesOf reads the records of devices that are in order, each once; the zero value stands for one that is not there.
 	// It costs less than asking for each.
@@ -102,7 +104,8 @@ type Reader interface {
 	StateIndex(ident.Tenant, ident.Campaign) (StateIndex, error)
 	// DueBy lists those whose Due is not zero and not after until, the earliest first.
 	DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]Assignment, error)
-	// NextDue is the earliest Due of a campaign's assignments; zero if there is none.
+	// NextDue is when DueBy is to be asked next: the earliest Due of a campaign's assignments, or earlier, where one has moved
+	// away from there since. An Update that asks DueBy then learns where it is. Zero if there is none.
 	NextDue(ident.Tenant, ident.Campaign) (time.Time, error)
 	// Asking lists those that are InLine for a value, by the time at which they asked, then by device.
 	Asking(t ident.Tenant, c ident.Campaign, value string, limit int) ([]Assignment, error)
@@ -124,7 +127,8 @@ type Reader interface {
 	Reply(t ident.Tenant, n ident.Name, key string, now time.Time) (StoredReply, error)
 }
 
-// Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier. PutAssignment
+// Tx reads its own writes, and puts and deletes records. A put replaces the record of the same identifier and takes what it
+// is given: nobody writes into a slice or map of it afterwards, nor ever into an Assignment's Path. PutAssignment
 // and PutCampaign keep the indexes and counts behind InState, DueBy, NextDue, Asking, Counts and Running in the same commit,
 // PutDevice those behind Narrow and DeviceCount, PutManifest and PutCampaign those behind FetchedBy and NeededBy.
 type Tx interface {

@@ -46,7 +46,7 @@ func (s *Store) run() {
 			go s.run() // a function ended this goroutine (runtime.Goexit); its callers have been answered
 		}
 	}()
-	m := newMemory()
+	ov := newOverlay(newMemory())
 	var carry *request // did not fit into the batch before
 	for {
 		r := carry
@@ -65,7 +65,7 @@ func (s *Store) run() {
 			}
 			continue
 		}
-		carry = s.commitBatch(r, m)
+		carry = s.commitBatch(r, ov)
 	}
 }
 
@@ -79,10 +79,11 @@ func (s *Store) ready() error {
 
 // commitBatch runs first and what is waiting behind it, commits, and answers. It returns a request that it ran, that
 // did not fit, and that is to be run again in the next batch.
-func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
+func (s *Store) commitBatch(first *request, ov *overlay) (carry *request) {
 	base, _ := s.shown.take()
 	defer s.shown.give(base)
-	b := &batch{ov: newOverlay(base, m)}
+	ov.reset(base)
+	b := &batch{ov: ov}
 	err := errExited // stands if a function ends this goroutine: then nothing is committed
 	defer func() {
 		b.err = err
@@ -100,7 +101,7 @@ func (s *Store) commitBatch(first *request, m *memory) (carry *request) {
 
 // next takes a waiting request into b, without waiting for one.
 func (s *Store) next(b *batch) *request {
-	if len(b.reqs) >= batchLen || b.ov.bytes >= s.limit.softBytes || len(b.ov.data) >= s.limit.softKeys {
+	if bytes, keys := b.ov.size(); len(b.reqs) >= batchLen || bytes >= s.limit.softBytes || keys >= s.limit.softKeys {
 		return nil
 	}
 	select {
@@ -117,15 +118,19 @@ func (s *Store) execute(b *batch, r *request) bool {
 	b.ov.begin()
 	b.reqs = append(b.reqs, r)
 	r.err = s.call(b, r)
-	if r.err != nil {
+	bytes, keys := b.ov.size()
+	switch {
+	case r.err != nil:
 		b.ov.rollback()
-	} else if b.ov.bytes > s.limit.hardBytes || len(b.ov.data) > s.limit.hardKeys {
+	case bytes > s.limit.hardBytes || keys > s.limit.hardKeys:
 		b.ov.rollback()
 		if len(b.reqs) > 1 && len(b.ov.data) > 0 {
 			b.reqs = b.reqs[:len(b.reqs)-1]
 			return false
 		}
 		r.err = fmt.Errorf("commit: %w", ErrTooLarge)
+	default:
+		b.ov.accept()
 	}
 	return true
 }
@@ -133,6 +138,7 @@ func (s *Store) execute(b *batch, r *request) bool {
 // call runs one function; a panic of it is its own caller's error.
 func (s *Store) call(b *batch, r *request) (err error) {
 	t := &tx{reader: reader{src: b.ov}, ov: b.ov}
+	t.reader.tx = t
 	defer func() {
 		t.ended = true
 		if p := recover(); p != nil {
@@ -156,7 +162,10 @@ func (s *Store) commit(b *batch) error {
 	defer s.versions.renew(b.ov)
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
-	err := b.ov.flush(txn)
+	err := b.ov.settle()
+	if err == nil {
+		err = b.ov.flush(txn)
+	}
 	if err == nil {
 		start := time.Now()
 		s.began.Store(start.UnixNano())

@@ -61,11 +61,12 @@ func (t *tx) DeleteCampaign(tn ident.Tenant, id ident.Campaign) error {
 	if err != nil {
 		return t.fail(err)
 	}
-	n, err := t.Counts(tn, id)
+	n, err := t.tally(tn, id)
 	if err != nil {
 		return t.fail(err)
 	}
-	if total := n.Total(); total != 0 {
+	counts := t.ov.counted(n)
+	if total := counts.Total(); total != 0 {
 		return t.fail(fmt.Errorf("delete campaign %s: it has %d assignments: %w", id, total, errRecord))
 	}
 	t.move(endedKey(tn, old), nil)
@@ -73,44 +74,6 @@ func (t *tx) DeleteCampaign(tn ident.Tenant, id ident.Campaign) error {
 	if old.Phase.Running() {
 		t.index(keyOf(tn, kindRunning).last(id.String()), false)
 	}
-	t.ov.delete(keyOf(tn, kindCounts).last(id.String()))
 	t.ov.delete(keyOf(tn, kindCampaign).last(id.String()))
-	return nil
-}
-
-func (t *tx) DeleteAssignment(tn ident.Tenant, c ident.Campaign, d ident.Device) error {
-	if err := t.named("assignment", tn, c, d); err != nil {
-		return err
-	}
-	k := assignmentKey(tn, c, d)
-	old, there, err := find[indexedRecord](&t.reader, k)
-	if err != nil || !there {
-		return t.fail(err)
-	}
-	old.Campaign, old.Device = c, d
-	t.shift(tn, c, &old, nil)
-	t.move(stateKey(tn, old), nil)
-	t.move(dueKey(tn, old), nil)
-	t.move(askingKey(tn, old), nil)
-	n, err := t.Counts(tn, c)
-	if err != nil {
-		return t.fail(err)
-	}
-	n.Add(old.Wave, old.State, -1)
-	n.AddReason(old.State, old.Reason, -1)
-	n.Permit(old, -1)
-	n.AddMarks(old, -1)
-	n.Reports -= old.Reports
-	n.Charge(old.Charged, false)
-	n.Waves = trimmed(n.Waves)
-	t.ov.delete(k)
-	return t.put(keyOf(tn, kindCounts).last(c.String()), countsRecordOf(n))
-}
-
-// trimmed is waves without the empty ones at its end.
-func trimmed(waves []map[campaign.State]uint64) []map[campaign.State]uint64 {
-	for len(waves) > 0 && len(waves[len(waves)-1]) == 0 {
-		waves = waves[:len(waves)-1]
-	}
-	return waves
+	return t.count(count{of: n, gone: true})
 }

@@ -120,3 +120,6 @@ const QueueLen = queueLen
 
 // Syncs reports whether Badger syncs each commit before it returns.
 func (s *Store) Syncs() bool { return s.db.Opts().SyncWrites }
+
+// MaxEarly is how many early entries of the index by due time one DueBy moves.
+const MaxEarly = maxEarly

@@ -134,12 +134,11 @@ func inState(a campaign.Assignment) bool { return !a.Unpaid && !a.Waiting }
 func duePrefix(t ident.Tenant, c ident.Campaign) key { return keyOf(t, kindDue).part(c.String()) }
 
 // dueKey returns the key of a in the index by due time, nil if it is not in it.
-func dueKey(t ident.Tenant, a campaign.Assignment) key {
-	due := a.Due()
-	if due.IsZero() {
+func dueKey(t ident.Tenant, a listedAssignment) key {
+	if a.listed.IsZero() {
 		return nil
 	}
-	return duePrefix(t, a.Campaign).time(due).last(a.Device.String())
+	return duePrefix(t, a.Campaign).time(a.listed).last(a.Device.String())
 }
 
 func askingPrefix(t ident.Tenant, c ident.Campaign, value string) key {

@@ -13,8 +13,8 @@ import (
 
 // schemaVersion is the version of keys and records. A store of a higher one is refused, one of a lower one is upgraded.
 // Version 2 has the indexes of the registry, version 3 the count of devices, version 4 the indexes of what manifests
-// fetch and campaigns need.
-const schemaVersion = 4
+// fetch and campaigns need. From version 5 on a path is written as steps, and an entry of the index by due time may be early.
+const schemaVersion = 5
 
 // schemaKey holds the schema version in decimal. No tenant's key starts with 0x00.
 var schemaKey = []byte("\x00schema")

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	kv "github.com/dgraph-io/badger/v4"
-
-	"fleetbridge/campaign"
 )
 
 // entry is a written value, or a deletion.
@@ -36,36 +34,50 @@ type overlay struct {
 	memory *memory
 	fronts []frontUndo // of the function that runs
 
+	counts  []count  // of the function that runs
+	taken   []*tally // that the batch may change
+	tallied int64    // what they take, in bytes
+
 	shifts []campaignShift // of the batch
-	kept   int             // how many of them are of functions before
+	kept   kept            // what is of functions before
 
 	versions []uint32 // that change with the commit of the batch
 }
 
-// memory is what the committer remembers from batch to batch about what it would read now: the newest commit with the
-// overlay on top. It only saves work; every write and every rollback keeps it right.
-type memory struct {
-	fronts    fronts
-	campaigns map[string]campaign.Campaign // by key, decoded
+func newOverlay(m *memory) *overlay {
+	return &overlay{data: map[string]entry{}, reads: map[string][]byte{}, memory: m}
 }
 
-func newMemory() *memory {
-	return &memory{fronts: fronts{}, campaigns: map[string]campaign.Campaign{}}
+// reset makes o an empty overlay of base: what it has allocated serves the next batch.
+func (o *overlay) reset(base source) {
+	o.base = base
+	clear(o.data)
+	clear(o.reads)
+	o.bytes, o.tallied = 0, 0
+	o.sorted, o.fresh, o.undo, o.fronts = o.sorted[:0], o.fresh[:0], o.undo[:0], o.fronts[:0]
+	for _, n := range o.taken {
+		n.taken = false
+	}
+	o.taken, o.versions, o.shifts = o.taken[:0], o.versions[:0], o.shifts[:0]
+	o.begin()
 }
 
-func newOverlay(base source, m *memory) *overlay {
-	return &overlay{base: base, data: map[string]entry{}, reads: map[string][]byte{}, memory: m}
+// kept says how much of an overlay's lists a rollback leaves.
+type kept struct {
+	shifts, taken int
+	tallied       int64
 }
 
 // begin starts a function: rollback comes back to here.
 func (o *overlay) begin() {
-	o.undo, o.fronts, o.kept = o.undo[:0], o.fronts[:0], len(o.shifts)
+	o.undo, o.fronts, o.counts = o.undo[:0], o.fronts[:0], o.counts[:0]
+	o.kept = kept{len(o.shifts), len(o.taken), o.tallied}
 }
 
 // rollback takes back everything since begin.
 func (o *overlay) rollback() {
 	for _, u := range slices.Backward(o.undo) {
-		delete(o.memory.campaigns, u.key)
+		o.memory.forget(u.key)
 		o.bytes -= cost(u.key, o.data[u.key])
 		if u.had {
 			o.data[u.key] = u.old
@@ -81,24 +93,46 @@ func (o *overlay) rollback() {
 			delete(o.memory.fronts, u.prefix)
 		}
 	}
-	o.shifts = o.shifts[:o.kept]
+	for _, n := range o.taken[o.kept.taken:] {
+		n.taken = false
+	}
+	o.shifts, o.taken, o.tallied = o.shifts[:o.kept.shifts], o.taken[:o.kept.taken], o.kept.tallied
 	o.begin()
 }
 
+// entryCost is what Badger counts for an entry beside key and value, at most.
+const entryCost = 24
+
 // cost is at least what Badger counts for an entry.
-func cost(key string, e entry) int64 { return int64(len(key) + len(e.val) + 24) }
+func cost(key string, e entry) int64 { return int64(len(key) + len(e.val) + entryCost) }
+
+// size is what the batch writes so far.
+func (o *overlay) size() (bytes int64, keys int) {
+	return o.bytes + o.tallied, len(o.data) + len(o.taken)
+}
 
 // put keeps val; its caller does not use it afterwards.
 func (o *overlay) put(key, val []byte) {
 	k := string(key)
+	o.memory.forget(k)
 	o.set(k, entry{val: val})
 	o.written(k)
 }
 
-func (o *overlay) delete(key []byte) { o.set(string(key), entry{del: true}) }
+// replace is put of a record that its caller remembers, under the key that is returned.
+func (o *overlay) replace(key, val []byte) string {
+	k := string(key)
+	o.set(k, entry{val: val})
+	return k
+}
+
+func (o *overlay) delete(key []byte) {
+	k := string(key)
+	o.memory.forget(k)
+	o.set(k, entry{del: true})
+}
 
 func (o *overlay) set(key string, e entry) {
-	delete(o.memory.campaigns, key)
 	old, had := o.data[key]
 	o.undo = append(o.undo, undo{key, old, had})
 	if had {

@@ -24,7 +24,8 @@ func (s *starts) scan(_, from []byte, _ bool, _ func(key, val []byte) (bool, err
 // moves it back, and a rollback does so for what it takes back.
 func TestFronts(t *testing.T) {
 	base := &starts{}
-	o := newOverlay(base, newMemory())
+	o := newOverlay(newMemory())
+	o.reset(base)
 	tn := ident.MustTenant("t")
 	c, err := ident.ParseCampaign("c")
 	if err != nil {
@@ -103,7 +104,8 @@ func TestFrontPrefix(t *testing.T) {
 
 // TestFrontsAreBounded: what is forgotten is only slower.
 func TestFrontsAreBounded(t *testing.T) {
-	o := newOverlay(&starts{}, newMemory())
+	o := newOverlay(newMemory())
+	o.reset(&starts{})
 	for i := range 3 * maxFronts {
 		o.setFront(fmt.Sprintf("t\x00tc%d\x00", i), "x")
 	}

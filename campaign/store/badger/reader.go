@@ -21,6 +21,7 @@ type reader struct {
 	src   source
 	ctx   context.Context // of View; nil in a Tx
 	ended bool
+	tx    *tx                  // whose reader it is; nil in a View
 	shown *published           // of View; nil in a Tx
 	sets  map[string]*stateSet // as of View's commit
 }
@@ -50,17 +51,24 @@ func decodeAs[R record[T], T any](val []byte) (T, error) {
 
 // find reads the record of key k, and whether there is one.
 func find[R record[T], T any](r *reader, k key) (v T, ok bool, err error) {
+	v, _, ok, err = findSized[R](r, k)
+	return v, ok, err
+}
+
+// findSized is find, with the length of the value.
+func findSized[R record[T], T any](r *reader, k key) (v T, size int, ok bool, err error) {
 	if err := r.usable(); err != nil {
-		return v, false, err
+		return v, 0, false, err
 	}
 	ok, err = r.src.get(k, func(val []byte) (err error) {
+		size = len(val)
 		v, err = decodeAs[R](val)
 		return err
 	})
 	if err != nil {
-		return v, false, fmt.Errorf("read %q: %w", k, err)
+		return v, 0, false, fmt.Errorf("read %q: %w", k, err)
 	}
-	return v, ok, nil
+	return v, size, ok, nil
 }
 
 // get is find where a record must be there.
@@ -178,6 +186,11 @@ func floorKey(t ident.Tenant, vendor, class uuid.UUID, component string) key {
 
 func (r *reader) Device(t ident.Tenant, d ident.Device) (campaign.Device, error) {
 	return get[deviceRecord](r, keyOf(t, kindDevice).last(d.String()))
+}
+
+func (r *reader) Boot(t ident.Tenant, d ident.Device) (uint64, error) {
+	v, _, err := find[deviceRecord](r, keyOf(t, kindDevice).last(d.String()))
+	return v.Boot, err
 }
 
 func (r *reader) Devices(t ident.Tenant, after ident.Device, limit int) ([]campaign.Device, error) {

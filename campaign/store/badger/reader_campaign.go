@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -78,26 +77,6 @@ func (r *reader) placed(t ident.Tenant, c ident.Campaign, prefix key, after camp
 	return r.assignments(t, c, rest, placeLen)
 }
 
-func (r *reader) DueBy(t ident.Tenant, c ident.Campaign, until time.Time, limit int) ([]campaign.Assignment, error) {
-	prefix := duePrefix(t, c)
-	if err := r.usable(); err != nil || limit <= 0 {
-		return nil, err
-	}
-	end := string(key(nil).time(until))
-	var rest []string
-	err := r.src.scan(prefix, prefix, true, func(k, _ []byte) (bool, error) {
-		if k := string(k[len(prefix):]); k[:min(len(k), timeLen)] <= end {
-			rest = append(rest, k)
-			return len(rest) < limit, nil
-		}
-		return false, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return r.assignments(t, c, rest, timeLen)
-}
-
 func (r *reader) Asking(t ident.Tenant, c ident.Campaign, value string, limit int) ([]campaign.Assignment, error) {
 	if strings.Contains(value, "\x00") {
 		return nil, r.usable() // no device can have it
@@ -119,7 +98,7 @@ func (r *reader) assignments(t ident.Tenant, c ident.Campaign, entries []string,
 		if len(e) <= skip {
 			return nil, fmt.Errorf("read index of campaign %s: %w", c, errRecord)
 		}
-		a, err := get[assignmentRecord](r, keyOf(t, kindAssignment).part(c.String()).last(e[skip:]))
+		a, err := r.assignment(keyOf(t, kindAssignment).part(c.String()).last(e[skip:]))
 		if err != nil {
 			return nil, fmt.Errorf("read assignment of %s in %s: %w", e[skip:], c, broken(err))
 		}
@@ -128,16 +107,19 @@ func (r *reader) assignments(t ident.Tenant, c ident.Campaign, entries []string,
 	return as, nil
 }
 
-func (r *reader) NextDue(t ident.Tenant, c ident.Campaign) (time.Time, error) {
-	rest, err := r.rest(duePrefix(t, c), "", 1)
-	if err != nil || len(rest) == 0 {
-		return time.Time{}, err
+// assignment reads the record under k. A Tx remembers it: what an engine lists it writes.
+func (r *reader) assignment(k key) (campaign.Assignment, error) {
+	if r.tx == nil {
+		return get[assignmentRecord](r, k)
 	}
-	if len(rest[0]) <= timeLen {
-		return time.Time{}, fmt.Errorf("read index of campaign %s: %w", c, errRecord)
+	a, err := r.tx.assignment(k)
+	if err == nil && a == nil {
+		err = campaign.ErrNotFound
 	}
-	n := binary.BigEndian.Uint64([]byte(rest[0])) ^ 1<<63
-	return time.Unix(0, int64(n)).UTC(), nil
+	if err != nil {
+		return campaign.Assignment{}, err
+	}
+	return a.own(), nil
 }
 
 func (r *reader) Counts(t ident.Tenant, c ident.Campaign) (campaign.Counts, error) {

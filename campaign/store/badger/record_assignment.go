@@ -5,6 +5,7 @@ import (
 	"fleetbridge/ident"
 )
 
+// stepRecord is a step of a path in records that have no Steps.
 type stepRecord struct {
 	State  string `cbor:"1,keyasint,omitempty"`
 	Reason string `cbor:"2,keyasint,omitempty"`
@@ -32,43 +33,13 @@ type assignmentRecord struct {
 	Bytes     uint64       `cbor:"17,keyasint,omitempty"`
 	Reports   uint64       `cbor:"18,keyasint,omitempty"`
 	Updated   stamp        `cbor:"19,keyasint,omitempty"`
-	Path      []stepRecord `cbor:"20,keyasint,omitempty"`
+	Path      []stepRecord `cbor:"20,keyasint,omitempty"` // read of records without Steps
+	Steps     []byte       `cbor:"21,keyasint,omitempty"` // see appendSteps
+	Listed    stamp        `cbor:"22,keyasint,omitempty"` // under which it is in the index by due time; absent: its due time
 	Charged   bool         `cbor:"60,keyasint,omitempty"`
 	Unpaid    bool         `cbor:"61,keyasint,omitempty"`
 	Retries   int          `cbor:"40,keyasint,omitempty"`
 	Permit    permitRecord `cbor:"41,keyasint,omitzero"`
-}
-
-func assignmentRecordOf(a campaign.Assignment) assignmentRecord {
-	r := assignmentRecord{
-		Campaign:  a.Campaign.String(),
-		Device:    a.Device.String(),
-		Manifest:  digestBytes(a.Manifest),
-		Component: a.Component,
-		Payload:   digestBytes(a.Image),
-		Wave:      a.Wave,
-		Order:     a.Order,
-		State:     string(a.State),
-		Reason:    a.Reason,
-		Detail:    a.Detail,
-		Waiting:   a.Waiting,
-		Offers:    a.Offers,
-		NextOffer: stampOf(a.NextOffer),
-		Deadline:  stampOf(a.Deadline),
-		Seq:       a.Seq,
-		Boot:      a.Boot,
-		Bytes:     a.Bytes,
-		Reports:   a.Reports,
-		Updated:   stampOf(a.Updated),
-		Charged:   a.Charged,
-		Unpaid:    a.Unpaid,
-		Retries:   a.Retries,
-		Permit:    permitRecordOf(a.Permit),
-	}
-	for _, s := range a.Path {
-		r.Path = append(r.Path, stepRecord{string(s.State), s.Reason, s.Seq, stampOf(s.At)})
-	}
-	return r
 }
 
 func (r assignmentRecord) domain() (campaign.Assignment, error) {
@@ -106,10 +77,27 @@ func (r assignmentRecord) domain() (campaign.Assignment, error) {
 			At:     s.At.time(),
 		})
 	}
+	if len(r.Steps) > 0 {
+		var err error
+		a.Path, err = parseSteps(r.Steps)
+		p.note(err)
+	}
 	return a, p.err
 }
 
-// indexedRecord is what indexes and counts are made of: the same members, without the rest of the record.
+// listedRecord is an assignmentRecord that tells its place in the index by due time, too.
+type listedRecord struct{ assignmentRecord }
+
+func (r listedRecord) domain() (listedAssignment, error) {
+	a, err := r.assignmentRecord.domain()
+	l := listedAssignment{a, a.Due()}
+	if r.Listed != 0 {
+		l.listed = r.Listed.time()
+	}
+	return l, err
+}
+
+// indexedRecord is what counts are made of: the same members, without the rest of the record.
 type indexedRecord struct {
 	Wave      int          `cbor:"6,keyasint,omitempty"`
 	Order     uint64       `cbor:"7,keyasint,omitempty"`

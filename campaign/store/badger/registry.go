@@ -80,6 +80,33 @@ func (r *reader) Narrow(t ident.Tenant, n campaign.Narrow, after ident.Device, l
 
 func ignore([]byte) error { return nil }
 
+// device is the record of a device as it is remembered; nil if there is none.
+func (t *tx) device(tn ident.Tenant, d ident.Device) (*campaign.Device, error) {
+	return recalled[deviceRecord](t, t.ov.memory.devices, keyOf(tn, kindDevice).last(d.String()))
+}
+
+func (t *tx) Boot(tn ident.Tenant, d ident.Device) (uint64, error) {
+	v, err := t.device(tn, d)
+	if err != nil || v == nil {
+		return 0, err
+	}
+	return v.Boot, nil
+}
+
+func (t *tx) Device(tn ident.Tenant, d ident.Device) (campaign.Device, error) {
+	v, err := t.device(tn, d)
+	if err != nil {
+		return campaign.Device{}, err
+	}
+	if v == nil {
+		return campaign.Device{}, campaign.ErrNotFound
+	}
+	c := *v
+	c.Installed, c.Algs, c.Groups = slices.Clone(v.Installed), slices.Clone(v.Algs), slices.Clone(v.Groups)
+	c.Facts, c.Labels = maps.Clone(v.Facts), maps.Clone(v.Labels)
+	return c, nil
+}
+
 func (t *tx) PutDevice(tn ident.Tenant, v campaign.Device) error {
 	if err := t.named("device", tn, v.ID); err != nil {
 		return err

@@ -120,17 +120,27 @@ func (t *tx) PutFloor(tn ident.Tenant, vendor, class uuid.UUID, component string
 // maxComponent bounds a component in a key, in bytes.
 const maxComponent = 4096
 
+// Work is remembered: every report reads its device's.
+func (t *tx) Work(tn ident.Tenant, d ident.Device) (campaign.Work, error) {
+	w, err := recalled[workRecord](t, t.ov.memory.works, keyOf(tn, kindWork).last(d.String()))
+	if err != nil || w == nil {
+		return campaign.Work{}, err
+	}
+	return copyWork(*w), nil
+}
+
 func (t *tx) PutWork(tn ident.Tenant, d ident.Device, w campaign.Work) error {
 	if err := t.named("work", tn, d); err != nil {
 		return err
 	}
 	t.renews(tn, d)
 	k := keyOf(tn, kindWork).last(d.String())
-	old, there, err := find[workRecord](&t.reader, k)
+	old, err := recalled[workRecord](t, t.ov.memory.works, k)
 	if err != nil {
 		return t.fail(err)
 	}
-	if live := len(w.Live) > 0; live != (len(old.Live) > 0) {
+	there := old != nil
+	if live := len(w.Live) > 0; live != (there && len(old.Live) > 0) {
 		t.index(keyOf(tn, kindLive).last(d.String()), live)
 	}
 	if len(w.Live)+len(w.Waiting)+len(w.Recent)+len(w.Failures) > 0 {

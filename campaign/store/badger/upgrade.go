@@ -14,6 +14,9 @@ import (
 // versions count with each commit. Cut short it starts anew at the next opening; what it wrote before is what it writes
 // again.
 func upgrade(db *kv.DB, from int) error {
+	if from >= 4 { // its records and indexes are read as they are
+		return setVersion(db)
+	}
 	wb := db.NewWriteBatch()
 	defer wb.Cancel()
 	err := db.View(func(txn *kv.Txn) error {
@@ -30,9 +33,14 @@ func upgrade(db *kv.DB, from int) error {
 	if err == nil {
 		err = wb.Flush()
 	}
-	if err == nil { // the version follows what it stands for
-		err = db.Update(func(txn *kv.Txn) error { return txn.Set(schemaKey, []byte(strconv.Itoa(schemaVersion))) })
+	if err != nil {
+		return fmt.Errorf("upgrade store: %w", err)
 	}
+	return setVersion(db) // the version follows what it stands for
+}
+
+func setVersion(db *kv.DB) error {
+	err := db.Update(func(txn *kv.Txn) error { return txn.Set(schemaKey, []byte(strconv.Itoa(schemaVersion))) })
 	if err == nil {
 		err = db.Sync()
 	}

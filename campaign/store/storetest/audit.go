@@ -132,7 +132,11 @@ func auditDue(r campaign.Reader, t ident.Tenant, c ident.Campaign, as []campaign
 	if err != nil {
 		return err
 	}
-	return errors.Join(differ("next due", first, next), differ("due", want, due))
+	errs := []error{differ("due", want, due)}
+	if next.After(first) || next.IsZero() != first.IsZero() {
+		errs = append(errs, fmt.Errorf("next due is %v, the first is due at %v", next, first))
+	}
+	return errors.Join(errs...)
 }
 
 // auditWorks compares the list of live works with the works of the registered devices. A device that is listed need not

@@ -106,8 +106,8 @@ func testDue(t *testing.T, s campaign.Store) {
 				t.Errorf("due by %v: %s, want %v", until, got, want)
 			}
 			n, err2 := r.NextDue(tn, c)
-			if !n.Equal(next) {
-				t.Errorf("next due %v, want %v", n, next)
+			if n.After(next) || n.IsZero() != next.IsZero() {
+				t.Errorf("next due %v, want %v or earlier", n, next)
 			}
 			return errors.Join(err, err2)
 		})
