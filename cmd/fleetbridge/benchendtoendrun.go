@@ -155,7 +155,11 @@ const campaignWithin = 2 * time.Minute
 func (a *app) whole(o endToEndFlags, devices int, size int64) func(context.Context) (bench.Sample, error) {
 	return func(ctx context.Context) (s bench.Sample, err error) {
 		err = withBench(func(b *bench.Bench, exe string) error {
-			ours, err := startBenchServer(ctx, b, exe, benchServerOptions{profile: o.profile})
+			so := benchServerOptions{}
+			if o.profile != "" {
+				so.profile = fmt.Sprintf("%s-%d", o.profile, devices)
+			}
+			ours, err := startBenchServer(ctx, b, exe, so)
 			if err != nil {
 				return err
 			}
