@@ -53,6 +53,8 @@ type Options struct {
 	CommitDeadline time.Duration
 	// AbandonAfter is when an upload that got no byte is given up, and its room with it; 0: DefaultAbandonAfter.
 	AbandonAfter time.Duration
+	// Egress is how many bytes of chunks may be sent in a second; 0: no limit.
+	Egress int64
 	// MaxPacket is the largest packet that the link takes, in bytes, told by server/info; 0: DefaultMaxPacket.
 	MaxPacket uint32
 }
@@ -65,6 +67,8 @@ type Bridge struct {
 	turns     *turns
 	selects   *turns // campaigns that wait for their devices to be found
 	fetches   *fetches
+	egress    *egressGate
+	versions  campaign.Versioned // of the store; nil: it has none
 	plans     *plans
 	scans     *scans
 	progress  *progress
@@ -105,12 +109,13 @@ func New(o Options) (*Bridge, error) {
 	if o.Directory != nil {
 		manifests = o.Directory.manifests // what the one forgets, the other must not serve
 	}
+	versions, _ := o.Store.(campaign.Versioned)
 	audience, _ := o.Link.(link.Audience)
 	unsent := func(a topics.Address, err error) {
 		o.Logger.Debug("receipt could not be sent", "tenant", a.Tenant, "device", a.Device, "err", err)
 	}
-	return &Bridge{o: o, manifests: manifests, audience: audience, speaker: newSpeaker(), receipts: newReceipts(unsent), turns: newTurns(),
-		selects: newTurns(), fetches: newFetches(), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(),
+	return &Bridge{o: o, versions: versions, manifests: manifests, audience: audience, speaker: newSpeaker(), receipts: newReceipts(unsent), turns: newTurns(),
+		selects: newTurns(), fetches: newFetches(), egress: newEgressGate(o.Egress), plans: newPlans(), scans: newScans(), progress: newProgress(), slots: newSlots(),
 		troubles: newTroubles(), events: make(chan event, eventQueue)}, nil
 }
 

@@ -4,24 +4,63 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
+	"syscall"
 
-	"fleetbridge/campaign"
+	"fleetbridge/bridge/egress"
+	"fleetbridge/firmware"
 	"fleetbridge/ident"
+	"fleetbridge/internal/mapped"
 	"fleetbridge/link"
 	"fleetbridge/topics"
 )
 
-const (
-	// sliceBytes is how much is read and written at a time, one chunk at least: a fetch holds no more memory than that,
-	// and a connection that others share the machine with is not kept waiting longer.
-	sliceBytes = 32 << 10
-	// publishOverhead is more than the header and the topic of a PUBLISH without properties take, in bytes.
-	publishOverhead = 5 + 2 + topics.MaxTopic + 1
-)
+// waitBytes is how much is read and written at a time to a connection that makes us wait, one chunk at least: it holds no more
+// memory than that.
+const waitBytes = 32 << 10
 
-// handleFetch takes a fetch, whose PUBACK says no more than that: the device asks again for what it lacks.
+// fetchJob is one fetch under way.
+type fetchJob struct {
+	tenant    ident.Tenant
+	device    ident.Device
+	format    topics.Format
+	reply     link.Replier
+	maxPacket uint32
+	window    window
+	prefix    string           // of the chunks' topics
+	handle    *firmware.Handle // held; nil until the fetch is opened
+	invalid   error            // why it can't be served
+	over      chan struct{}    // closed when a later fetch has come; nil while nobody could
+	ended     bool             // guarded by fetches
+}
+
+// end tells whoever serves j that a later fetch has come.
+func (j *fetchJob) end() {
+	if !j.ended {
+		j.ended = true
+		close(j.over)
+	}
+}
+
+// drop lets go of a fetch that is not served any more; nil is none.
+func (j *fetchJob) drop() {
+	if j != nil && j.handle != nil {
+		_ = j.handle.Release() // a file that was only read
+		j.handle = nil
+	}
+}
+
+// isOver says whether a later fetch has come.
+func (j *fetchJob) isOver() bool {
+	select {
+	case <-j.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// handleFetch answers a fetch with what the connection takes without waiting, which is all of it as a rule, and leaves the rest to
+// a goroutine. The PUBACK says no more than that it was taken: the device asks again for what it lacks.
 func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbound) {
 	f, format, err := topics.DecodeFetch(in.Payload)
 	if err != nil && f.Token.IsZero() {
@@ -29,155 +68,173 @@ func (b *Bridge) handleFetch(ctx context.Context, a topics.Address, in link.Inbo
 		return
 	}
 	b.stats.fetches.Add(1)
-	j := &fetchJob{addr: a, fetch: f, format: format, invalid: err, reply: in.Reply, maxPacket: in.MaxPacket}
-	b.fetches.put(ctx, session{in.Principal, in.Client}, j, b.serve)
+	m := memoOf(in)
+	j := fetchJob{tenant: a.Tenant, device: a.Device, format: format, reply: in.Reply, maxPacket: in.MaxPacket, window: window{fetch: f}, invalid: err}
+	if m.track.busy.Load() || !b.serveNow(ctx, m, &j) {
+		later := j // j itself stays on the stack
+		b.fetches.put(ctx, &m.track, &later, b.serve)
+	} else {
+		j.drop()
+	}
 	in.Ack.Done(link.Success)
+}
+
+// open finds what j asks for, and that it may. m is the connection's memo; nil where it is in other hands.
+func (b *Bridge) open(ctx context.Context, m *memo, j *fetchJob) (err error) {
+	if m == nil {
+		m = &memo{}
+	}
+	digest := j.window.fetch.Digest
+	g, err := b.granted(ctx, m, j.tenant, j.device, digest)
+	if err != nil {
+		return err
+	}
+	if err := j.window.open(g, j.maxPacket); err != nil {
+		return err
+	}
+	h, err := m.hold(b.o.Catalogue, j.tenant, digest)
+	if err != nil {
+		return err
+	}
+	j.handle, j.prefix = h, m.chunkPrefix(j.tenant, j.device, j.window.fetch.Token)
+	if h.Size() != g.size {
+		return fmt.Errorf("open payload %s: the file has %d bytes, want %d", digest, h.Size(), g.size)
+	}
+	return nil
+}
+
+// serveNow sends what the connection takes without waiting. False means that the rest of j, or the problem that it has, is for serve.
+func (b *Bridge) serveNow(ctx context.Context, m *memo, j *fetchJob) bool {
+	if j.invalid == nil {
+		j.invalid = b.open(ctx, m, j)
+	}
+	if j.invalid != nil {
+		return false
+	}
+	run := getRun()
+	defer run.put()
+	for !j.window.empty() {
+		if j.invalid = run.point(j.window, j.handle, b.egress.slice()); j.invalid != nil || !b.egress.try(run.bytes) {
+			return false
+		}
+		unsent, err := b.try(j, run)
+		b.egress.done(unsent)
+		if err != nil {
+			j.invalid = b.unserved(j, err)
+			return j.invalid == nil
+		}
+		if unsent > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // serve sends the chunks of a fetch, or the problem that it has.
 func (b *Bridge) serve(ctx context.Context, j *fetchJob) {
+	defer j.drop()
 	err := j.invalid
+	if err == nil && j.handle == nil {
+		err = b.open(ctx, nil, j)
+	}
 	if err == nil {
 		err = b.serveFetch(ctx, j)
 	}
-	if err == nil {
-		return
+	if err != nil {
+		b.tellFetchProblem(ctx, j, err)
 	}
+}
+
+// serveFetch sends the chunks in order, until a later fetch comes. Each time it gives the connection what that takes without
+// waiting, and waits with a little that it has read: so neither a turn nor a mapping is held while a slow device reads.
+func (b *Bridge) serveFetch(ctx context.Context, j *fetchJob) error {
+	run := getRun()
+	defer run.put()
+	flow := egress.Flow{Tenant: j.tenant, Device: j.device}
+	most := b.egress.slice()
+	for !j.window.empty() && !j.isOver() {
+		if err := run.point(j.window, j.handle, most); err != nil {
+			return err
+		}
+		most = b.egress.slice()
+		if err := b.egress.wait(j.over, flow, run.bytes); err != nil {
+			if errors.Is(err, errOver) {
+				return nil
+			}
+			return err
+		}
+		all := run.bytes
+		unsent, err := b.try(j, run)
+		if err != nil || unsent == 0 {
+			b.egress.done(unsent)
+			if err != nil {
+				return b.unserved(j, err)
+			}
+			continue
+		}
+		if unsent == all {
+			most = waitBytes
+		}
+		err = run.read(j.window, j.handle, min(waitBytes, unsent))
+		b.egress.done(unsent - run.bytes)
+		if err != nil {
+			return err
+		}
+		if err := j.reply.SendRun(ctx, link.Run{Prefix: j.prefix, Parts: run.Parts}); err != nil {
+			return b.unserved(j, err)
+		}
+		b.sent(j, run.Parts)
+	}
+	return nil
+}
+
+// try gives the connection what it takes of run without waiting, and says how many bytes are left.
+func (b *Bridge) try(j *fetchJob, run *chunkRun) (unsent int, err error) {
+	n, err := j.reply.TrySendRun(link.Run{Prefix: j.prefix, Parts: run.Parts})
+	return run.bytes - b.sent(j, run.Parts[:n]), err
+}
+
+// sent counts chunks that are the device's, and leaves them behind.
+func (b *Bridge) sent(j *fetchJob, parts []link.Part) (bytes int) {
+	if len(parts) == 0 {
+		return 0
+	}
+	for _, p := range parts {
+		bytes += len(p.Payload)
+	}
+	j.window.after(parts[len(parts)-1].Index)
+	b.stats.chunks.Add(uint64(len(parts)))
+	b.stats.chunkBytes.Add(uint64(bytes))
+	return bytes
+}
+
+// unserved is the problem behind an error of the connection; nil if that has gone: the device asks again from the next one.
+func (b *Bridge) unserved(j *fetchJob, err error) error {
+	if errors.Is(err, link.ErrTooLarge) {
+		return problem(topics.ProblemChunkTooLarge, "a chunk of %d bytes does not fit the client's maximum packet size", j.window.fetch.Size)
+	}
+	if errors.Is(err, syscall.EFAULT) || errors.Is(err, mapped.ErrFault) {
+		b.o.Logger.Warn("payload could not be read while it was sent", "tenant", j.tenant, "payload", j.window.fetch.Digest, "err", err)
+	}
+	return nil
+}
+
+// tellFetchProblem sends the problem that j ended in.
+func (b *Bridge) tellFetchProblem(ctx context.Context, j *fetchJob, err error) {
 	b.stats.fetchErrors.Add(1)
 	p := problemOf(err)
 	if fields := (topics.FieldErrors)(nil); errors.As(err, &fields) {
 		p = topics.NewProblem(topics.ProblemFetchInvalid, fields.Error())
 		p.Errors = fields
 	}
-	a := j.addr
 	if p.Status >= 500 {
-		b.o.Logger.Warn("chunks could not be served", "tenant", a.Tenant, "device", a.Device, "err", err)
+		b.o.Logger.Warn("chunks could not be served", "tenant", j.tenant, "device", j.device, "err", err)
 	}
 	body, err := topics.Encode(p, j.format)
 	if err == nil {
-		err = j.reply.Send(ctx, link.Message{Topic: topics.ChunkErrorTopic(a.Tenant, a.Device, j.fetch.Token), Payload: body})
+		err = j.reply.Send(ctx, link.Message{Topic: topics.ChunkErrorTopic(j.tenant, j.device, j.window.fetch.Token), Payload: body})
 	}
 	if err != nil {
-		b.o.Logger.Debug("fetch problem could not be sent", "tenant", a.Tenant, "device", a.Device, "err", err)
+		b.o.Logger.Debug("fetch problem could not be sent", "tenant", j.tenant, "device", j.device, "err", err)
 	}
-}
-
-// serveFetch sends the wanted chunks in order, until a later fetch comes. A connection that fails midway is no error of
-// the fetch.
-func (b *Bridge) serveFetch(ctx context.Context, j *fetchJob) error {
-	a, f := j.addr, j.fetch
-	size, err := b.assigned(ctx, a.Tenant, a.Device, f)
-	if err != nil {
-		return err
-	}
-	wanted, err := wantedChunks(f, size, j.maxPacket)
-	if err != nil {
-		return err
-	}
-	file, err := b.o.Catalogue.Open(a.Tenant, f.Digest)
-	if err != nil {
-		return fmt.Errorf("open payload %s: %w", f.Digest, err)
-	}
-	defer file.Close()
-	prefix := topics.ChunkPrefix(a.Tenant, a.Device, f.Token)
-	perSlice := max(1, sliceBytes/int(f.Size))
-	buf := make([]byte, 0, min(perSlice, len(wanted))*int(f.Size))
-	for len(wanted) > 0 && !j.over.Load() {
-		n := min(perSlice, len(wanted))
-		buf = buf[:0]
-		messages := make([]link.Message, 0, n)
-		for _, i := range wanted[:n] {
-			chunk, err := readChunk(file, buf[len(buf):cap(buf)], int64(i)*int64(f.Size), int64(f.Size), size)
-			if err != nil {
-				return fmt.Errorf("read payload %s: %w", f.Digest, err)
-			}
-			buf = buf[:len(buf)+len(chunk)]
-			messages = append(messages, link.Message{Topic: prefix + strconv.FormatUint(uint64(i), 10), Payload: chunk})
-		}
-		if err := j.reply.Send(ctx, messages...); err != nil {
-			if errors.Is(err, link.ErrTooLarge) {
-				return problem(topics.ProblemChunkTooLarge, "a chunk of %d bytes does not fit the client's maximum packet size", f.Size)
-			}
-			return nil // the connection has gone; the device asks again from the next one
-		}
-		b.stats.chunks.Add(uint64(n))
-		b.stats.chunkBytes.Add(uint64(len(buf)))
-		wanted = wanted[n:]
-	}
-	return nil
-}
-
-// readChunk reads the chunk at off into buf; the last one of a payload is short.
-func readChunk(file io.ReaderAt, buf []byte, off, chunk, size int64) ([]byte, error) {
-	n := min(chunk, size-off)
-	if _, err := file.ReadAt(buf[:n], off); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return buf[:n:n], nil
-}
-
-// assigned returns the size of what f fetches, which a manifest of a live assignment of the device must name: nothing else is
-// served. What the device said of itself bounds the chunks, since an MQTT 3.1.1 client has no maximum packet size.
-func (b *Bridge) assigned(ctx context.Context, t ident.Tenant, d ident.Device, f topics.Fetch) (size int64, err error) {
-	var most uint32
-	err = b.manifests.view(ctx, b.o.Store, func(r manifestReader) error {
-		if size, err = b.assignedSize(r, t, d, f.Digest); err != nil || size < 0 {
-			return err
-		}
-		self, err := r.Device(t, d)
-		most = self.MaxChunk
-		return orMissing(err, "device", d)
-	})
-	switch {
-	case err != nil:
-		return 0, fmt.Errorf("%w: %w", campaign.ErrUnavailable, err)
-	case size < 0:
-		return 0, problem(topics.ProblemFetchNotAssigned, "no live assignment of this device names payload %s", f.Digest)
-	case most > 0 && f.Size > most:
-		return 0, problem(topics.ProblemChunkTooLarge, "chunks of %d bytes: this device said in its hello that it takes %d (max_chunk)", f.Size, most)
-	}
-	return size, nil
-}
-
-// assignedSize is the size of a payload that a live assignment of the device fetches; below 0 if none does.
-func (b *Bridge) assignedSize(r manifestReader, t ident.Tenant, d ident.Device, payload ident.Digest) (int64, error) {
-	w, err := r.Work(t, d)
-	if err != nil {
-		return 0, fmt.Errorf("read work: %w", err)
-	}
-	for _, l := range w.Live {
-		m, err := r.held(t, l.Manifest)
-		if errors.Is(err, campaign.ErrNotFound) {
-			continue // of a stop that passed over the device
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read manifest %s: %w", l.Manifest, err)
-		}
-		if f, ok := m.Fetch(payload); ok {
-			return f.Size, nil
-		}
-	}
-	return -1, nil
-}
-
-// wantedChunks lists the chunks that f asks for; those past the end of the payload are left out.
-func wantedChunks(f topics.Fetch, size int64, maxPacket uint32) ([]uint32, error) {
-	if maxPacket > 0 && int64(f.Size)+publishOverhead > int64(maxPacket) {
-		return nil, problem(topics.ProblemChunkTooLarge, "a chunk of %d bytes does not fit the client's maximum packet size of %d", f.Size, maxPacket)
-	}
-	total := (size + int64(f.Size) - 1) / int64(f.Size)
-	if int64(f.First) >= total {
-		return nil, problem(topics.ProblemFetchOutOfRange, "first is %d, the payload has %d chunks of %d bytes", f.First, total, f.Size)
-	}
-	end := min(int64(f.First)+int64(f.Count), total)
-	var wanted []uint32
-	for i := int64(f.First); i < end; i++ {
-		if f.Wants(uint32(i - int64(f.First))) {
-			wanted = append(wanted, uint32(i))
-		}
-	}
-	if bytes := int64(len(wanted)) * int64(f.Size); bytes > topics.MaxFetch {
-		return nil, problem(topics.ProblemFetchInvalid, "the window is %d bytes, at most %d", bytes, topics.MaxFetch)
-	}
-	return wanted, nil
 }

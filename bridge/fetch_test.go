@@ -193,55 +193,64 @@ func TestEndOfTheBridgeEndsFetches(t *testing.T) {
 
 // What a device said in its hello bounds its chunks: MQTT 3.1.1 has no maximum packet size.
 func TestChunksFitWhatTheHelloSaid(t *testing.T) {
-	f, m, _ := served(t, 10_000)
-	dev := deviceOf(acme, "dev-000")
-	f.hello("dev-000", topics.Hello{Seq: 2, MaxChunk: 512})
-	for size, want := range map[uint32]string{513: topics.ProblemChunkTooLarge, 512: ""} {
-		out := f.fetch(dev, topics.Fetch{Digest: m.Payload, Size: size, Count: 1}, 0, nil)
-		got := ""
-		if p := topics.DecodeProblem(out.sent[0].Payload); p != nil {
-			got = p.Type
+	eachWay(t, func(t *testing.T, how takes) {
+		f, m, _ := served(t, 10_000)
+		f.link.takes = how
+		dev := deviceOf(acme, "dev-000")
+		f.hello("dev-000", topics.Hello{Seq: 2, MaxChunk: 512})
+		for size, want := range map[uint32]string{513: topics.ProblemChunkTooLarge, 512: ""} {
+			out := f.fetch(dev, topics.Fetch{Digest: m.Payload, Size: size, Count: 1}, 0, nil)
+			got := ""
+			if p := topics.DecodeProblem(out.sent[0].Payload); p != nil {
+				got = p.Type
+			}
+			if got != want {
+				t.Errorf("chunks of %d bytes: problem %q, want %q", size, got, want)
+			}
 		}
-		if got != want {
-			t.Errorf("chunks of %d bytes: problem %q, want %q", size, got, want)
-		}
-	}
+	})
 }
 
 // Windows that do not add up are refused by name, and take nothing.
 func TestFetchOfImpossibleWindows(t *testing.T) {
-	f, m, _ := served(t, 100_000)
-	for what, q := range map[string]topics.Fetch{
-		"first and count overflow":     {Size: 1000, First: 1<<32 - 1, Count: 2},
-		"bitmap longer than the count": {Size: 1000, Count: 8, Bitmap: []byte{1, 1}},
-		"bitmap of a kibibyte":         {Size: 1000, Count: 1, Bitmap: make([]byte, 900)},
-		"bitmap shorter":               {Size: 1000, Count: 9, Bitmap: []byte{1}},
-		"bits behind the count":        {Size: 1000, Count: 3, Bitmap: []byte{0b11111000}},
-	} {
-		q.Digest = m.Payload
-		out := f.fetch(deviceOf(acme, "dev-000"), q, 0, nil)
-		if len(out.sent) != 1 {
-			t.Errorf("%s: %d answers", what, len(out.sent))
-			continue
+	eachWay(t, func(t *testing.T, how takes) {
+		f, m, _ := served(t, 100_000)
+		f.link.takes = how
+		for what, q := range map[string]topics.Fetch{
+			"first and count overflow":     {Size: 1000, First: 1<<32 - 1, Count: 2},
+			"bitmap longer than the count": {Size: 1000, Count: 8, Bitmap: []byte{1, 1}},
+			"bitmap of a kibibyte":         {Size: 1000, Count: 1, Bitmap: make([]byte, 900)},
+			"bitmap shorter":               {Size: 1000, Count: 9, Bitmap: []byte{1}},
+			"bits behind the count":        {Size: 1000, Count: 3, Bitmap: []byte{0b11111000}},
+		} {
+			q.Digest = m.Payload
+			out := f.fetch(deviceOf(acme, "dev-000"), q, 0, nil)
+			if len(out.sent) != 1 {
+				t.Errorf("%s: %d answers", what, len(out.sent))
+				continue
+			}
+			if p := topics.DecodeProblem(out.sent[0].Payload); p == nil || p.Type != topics.ProblemFetchInvalid || len(p.Errors) == 0 {
+				t.Errorf("%s: %v", what, p)
+			}
 		}
-		if p := topics.DecodeProblem(out.sent[0].Payload); p == nil || p.Type != topics.ProblemFetchInvalid || len(p.Errors) == 0 {
-			t.Errorf("%s: %v", what, p)
-		}
-	}
+	})
 }
 
 // A fetch with the retain flag is a fetch, and leaves nothing behind.
 func TestRetainedFetch(t *testing.T) {
-	f, m, _ := served(t, 1000)
-	q := topics.Fetch{Token: must(ident.ParseToken("t")), Digest: m.Payload, Size: 1000, Count: 1}
-	topic := topics.FetchTopic(acme, device("dev-000"))
-	out := f.link.publish(t, deviceOf(acme, "dev-000"), link.Inbound{Topic: topic, Payload: must(topics.Encode(q, topics.CBOR)), QoS: 1, Retain: true})
-	if !out.done || len(out.sent) != 1 {
-		t.Errorf("%+v", out)
-	}
-	if got := f.retained(operator, topic); len(got) != 0 {
-		t.Errorf("retained: %v", got)
-	}
+	eachWay(t, func(t *testing.T, how takes) {
+		f, m, _ := served(t, 1000)
+		f.link.takes = how
+		q := topics.Fetch{Token: must(ident.ParseToken("t")), Digest: m.Payload, Size: 1000, Count: 1}
+		topic := topics.FetchTopic(acme, device("dev-000"))
+		out := f.link.publish(t, deviceOf(acme, "dev-000"), link.Inbound{Topic: topic, Payload: must(topics.Encode(q, topics.CBOR)), QoS: 1, Retain: true})
+		if !out.done || len(out.sent) != 1 {
+			t.Errorf("%+v", out)
+		}
+		if got := f.retained(operator, topic); len(got) != 0 {
+			t.Errorf("retained: %v", got)
+		}
+	})
 }
 
 // A payload whose file goes away in the middle of a fetch is sent to its end, and not found by the next fetch.

@@ -4,77 +4,65 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-
-	"fleetbridge/link"
-	"fleetbridge/topics"
 )
 
-// fetches serves what devices fetch: one goroutine for each connection that waits for chunks, so that its reports, and
-// everybody else, wait behind nothing. A connection has one fetch being served and at most one that waits: a new one ends the one
-// before and takes the place of any that waited. Safe for concurrent use.
+// fetches serves what could not be served at once: one goroutine for each connection that waits for chunks, so that its
+// reports, and everybody else, wait behind nothing. A connection has one fetch being served and at most one that waits: a new
+// one ends the one before and takes the place of any that waited. Safe for concurrent use.
 type fetches struct {
 	mu      sync.Mutex
-	by      map[session]*serving
+	tracks  map[*track]struct{} // with a goroutine
 	running sync.WaitGroup
 }
 
-// session is one connection of a device, as far as the link tells them apart.
-type session struct {
-	principal topics.Principal
-	client    string
+// track is what a connection's goroutine has to do.
+type track struct {
+	busy      atomic.Bool // there is a goroutine
+	now, next *fetchJob   // guarded by fetches
 }
 
-// serving is what a session's goroutine has to do.
-type serving struct{ now, next *fetchJob }
+func newFetches() *fetches { return &fetches{tracks: map[*track]struct{}{}} }
 
-// fetchJob is one fetch under way.
-type fetchJob struct {
-	addr      topics.Address
-	fetch     topics.Fetch
-	format    topics.Format
-	invalid   error // why it can't be served at all
-	reply     link.Replier
-	maxPacket uint32
-	over      atomic.Bool // a later fetch has come
-}
-
-func newFetches() *fetches { return &fetches{by: map[session]*serving{}} }
-
-// put has j served by serve, and ends what the session fetched before.
-func (s *fetches) put(ctx context.Context, k session, j *fetchJob, serve func(context.Context, *fetchJob)) {
+// put has j served by serve, and ends what the connection fetched before.
+func (s *fetches) put(ctx context.Context, l *track, j *fetchJob, serve func(context.Context, *fetchJob)) {
+	j.over = make(chan struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.by[k]; w != nil {
-		w.now.over.Store(true)
-		w.next = j
+	if l.now != nil {
+		l.now.end()
+		l.next.drop()
+		l.next = j
 		return
 	}
-	w := &serving{now: j}
-	s.by[k] = w
+	l.now = j
+	l.busy.Store(true)
+	s.tracks[l] = struct{}{}
 	s.running.Go(func() {
-		for j := j; j != nil; j = s.following(k, w) {
+		for j := j; j != nil; j = s.following(l) {
 			serve(ctx, j)
 		}
 	})
 }
 
-// following is what the session fetched meanwhile; nil ends its goroutine.
-func (s *fetches) following(k session, w *serving) *fetchJob {
+// following is what the connection fetched meanwhile; nil ends its goroutine.
+func (s *fetches) following(l *track) *fetchJob {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.now, w.next = w.next, nil
-	if w.now == nil {
-		delete(s.by, k)
+	l.now, l.next = l.next, nil
+	if l.now == nil {
+		delete(s.tracks, l)
+		l.busy.Store(false)
 	}
-	return w.now
+	return l.now
 }
 
 // end gives up what is being served and returns when nothing is. Nothing may be put any more.
 func (s *fetches) end() {
 	s.mu.Lock()
-	for _, w := range s.by {
-		w.now.over.Store(true)
-		w.next = nil
+	for l := range s.tracks {
+		l.now.end()
+		l.next.drop()
+		l.next = nil
 	}
 	s.mu.Unlock()
 	s.running.Wait()

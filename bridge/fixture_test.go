@@ -34,10 +34,31 @@ type fakeLink struct {
 	handler  link.Handler
 	pending  sync.WaitGroup
 	online   map[topics.Principal]bool
+	memos    map[connection]*any
+	takes    takes // how its connections take what need not wait
+}
+
+// connection is one of a principal's.
+type connection struct {
+	principal topics.Principal
+	client    string
+}
+
+// memo is the Memo of a connection. Of those that are not a device's, each message has its own.
+func (l *fakeLink) memo(c connection) *any {
+	if c.principal.Role != topics.RoleDevice {
+		return new(any)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.memos[c] == nil {
+		l.memos[c] = new(any)
+	}
+	return l.memos[c]
 }
 
 func newFakeLink() *fakeLink {
-	return &fakeLink{changed: make(chan struct{}), ready: make(chan struct{}), online: map[topics.Principal]bool{}}
+	return &fakeLink{changed: make(chan struct{}), ready: make(chan struct{}), online: map[topics.Principal]bool{}, memos: map[connection]*any{}}
 }
 
 func (l *fakeLink) Publish(_ context.Context, m link.Message) error {
@@ -128,6 +149,17 @@ type replier struct {
 	out    *outcome
 	max    uint32
 	broken error
+	takes  takes
+}
+
+// takes is how much of a run of n messages a connection takes without waiting.
+type takes func(n int) int
+
+// eachWay runs a test over connections that take all at once, some of it, and nothing, as TLS does.
+func eachWay(t *testing.T, test func(*testing.T, takes)) {
+	t.Run("all", func(t *testing.T) { test(t, func(n int) int { return n }) })
+	t.Run("some", func(t *testing.T) { test(t, func(n int) int { return n / 2 }) })
+	t.Run("none", func(t *testing.T) { test(t, func(int) int { return 0 }) })
 }
 
 func (r replier) Send(_ context.Context, messages ...link.Message) error {
@@ -149,7 +181,17 @@ func (r replier) Send(_ context.Context, messages ...link.Message) error {
 func (r replier) SendRun(ctx context.Context, run link.Run) error {
 	return r.Send(ctx, run.Messages()...)
 }
-func (replier) TrySendRun(link.Run) (int, error) { return 0, nil }
+
+func (r replier) TrySendRun(run link.Run) (int, error) {
+	if r.takes == nil {
+		return 0, nil
+	}
+	run.Parts = run.Parts[:r.takes(len(run.Parts))]
+	if err := r.Send(context.Background(), run.Messages()...); err != nil {
+		return 0, err
+	}
+	return len(run.Parts), nil
+}
 
 // publish hands in to the bridge as p's message and says what became of it.
 func (l *fakeLink) publish(t *testing.T, p topics.Principal, in link.Inbound) *outcome {
@@ -163,10 +205,10 @@ func (l *fakeLink) publish(t *testing.T, p topics.Principal, in link.Inbound) *o
 	defer l.pending.Done()
 	out := &outcome{}
 	ended := make(chan struct{}, 2)
-	in.Principal, in.Ack = p, ack{t, l, out, ended}
+	in.Principal, in.Ack, in.Memo = p, ack{t, l, out, ended}, l.memo(connection{p, in.Client})
 	own := in.Reply == nil
 	if own {
-		in.Reply = replier{out: out, max: in.MaxPacket}
+		in.Reply = replier{out: out, max: in.MaxPacket, takes: l.takes}
 	}
 	l.handler.Handle(context.Background(), in)
 	select {

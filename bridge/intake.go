@@ -13,7 +13,7 @@ import (
 // Handle takes one message of an uplink channel. It ends the Ack of a fetch or a command before it returns, that of a hello or
 // a report when the store has it. See link.Handler.
 func (b *Bridge) Handle(ctx context.Context, in link.Inbound) {
-	a, err := topics.Parse(in.Topic)
+	a, err := memoOf(in).parse(in.Topic)
 	if err != nil {
 		b.misplaced(in, link.TopicNameInvalid, err)
 		return

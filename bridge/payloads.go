@@ -120,7 +120,8 @@ func (s *Payloads) size(ctx context.Context, by topics.Principal, d ident.Digest
 		if err != nil {
 			return 0, err
 		}
-		return s.b.assigned(ctx, by.Tenant, device, topics.Fetch{Digest: d})
+		g, err := s.b.assigned(ctx, by.Tenant, device, d)
+		return g.size, err
 	}
 	c, err := s.call(by, "list", topics.PayloadRef{Digest: d})
 	if err != nil {

@@ -25,6 +25,12 @@ type receipts struct {
 	failed  func(topics.Address, error)
 }
 
+// session is one connection of a device, as far as the link tells them apart.
+type session struct {
+	principal topics.Principal
+	client    string
+}
+
 type receipt struct {
 	addr   topics.Address
 	reply  link.Replier

@@ -165,7 +165,10 @@ func (c *conn) tryParts(run link.Run) (taken int, rest *buffer, err error) {
 			taken, parts = taken+n, parts[n:]
 			continue
 		}
-		whole, rest := v.cut(written)
+		whole, rest, err := v.cut(written)
+		if err != nil {
+			return taken, nil, err
+		}
 		if rest != nil {
 			whole, written = whole+1, written+len(rest.b)
 		}
@@ -188,13 +191,17 @@ func (c *conn) trySend(m link.Message, ids []uint32) (bool, error) {
 	v := getVec()
 	defer v.put()
 	v.add(head, m.Payload)
+	var whole int
+	var rest *buffer
 	n, err := v.try(c.raw)
+	if err == nil {
+		whole, rest, err = v.cut(n)
+	}
 	if err != nil {
 		c.close() // a part of a packet may have gone out
 		c.unlockWrite()
 		return false, fmt.Errorf("send: %w: %w", link.ErrClosed, err)
 	}
-	whole, rest := v.cut(n)
 	if rest != nil {
 		c.b.stats.sent(1, size)
 		go c.finish(rest)

@@ -3,6 +3,7 @@ package broker
 import (
 	"sync"
 
+	"fleetbridge/internal/mapped"
 	"fleetbridge/link"
 )
 
@@ -69,8 +70,8 @@ func (v *vec) skip(n int) {
 }
 
 // cut says how many packets are within the first n bytes, and copies what is missing of the one that n cuts; nil if it cuts none.
-// Only for a vec of which nothing was skipped.
-func (v *vec) cut(n int) (whole int, rest *buffer) {
+// Only for a vec of which nothing was skipped. The error is that of a payload in a mapped file that can't be read.
+func (v *vec) cut(n int) (whole int, rest *buffer, err error) {
 	for i := 0; i+1 < len(v.bufs); i += 2 {
 		head, payload := v.bufs[i], v.bufs[i+1]
 		if size := len(head) + len(payload); n >= size {
@@ -79,14 +80,16 @@ func (v *vec) cut(n int) (whole int, rest *buffer) {
 			continue
 		}
 		if n == 0 {
-			return whole, nil
+			return whole, nil, nil
 		}
 		rest = getBuffer(len(head) + len(payload) - n)
-		rest.b = append(rest.b, head[min(n, len(head)):]...)
-		rest.b = append(rest.b, payload[max(0, n-len(head)):]...)
-		return whole, rest
+		if rest.b, err = mapped.Append(rest.b, head[min(n, len(head)):], payload[max(0, n-len(head)):]); err != nil {
+			rest.put()
+			return whole, nil, err
+		}
+		return whole, rest, nil
 	}
-	return whole, nil
+	return whole, nil, nil
 }
 
 // gather moves bytes from the front of v to the end of dst, up to its capacity.

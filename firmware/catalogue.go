@@ -16,7 +16,7 @@ import (
 type CatalogueOptions struct {
 	MaxSize    int64 // bytes of a payload; default 1 GiB
 	MaxUploads int   // unfinished uploads of a tenant; default 32
-	MaxOpen    int   // files kept open for reading while nobody reads them; default 64
+	MaxOpen    int   // payloads kept open and mapped for reading; default 256
 	// Room says whether bytes more may be written, or why not; nil: always. It keeps uploads from taking the space that
 	// others on the same disk need to work at all.
 	Room func(bytes int64) error
@@ -30,12 +30,12 @@ type CatalogueOptions struct {
 // after a crash at any moment an upload goes on from what was synced, or its Commit finds the wrong digest and it starts
 // over.
 type Catalogue struct {
-	root   *os.Root
-	opts   CatalogueOptions
-	locks  [64]sync.Mutex // of uploads, by digest; taken before begins
-	begins sync.Mutex
-	sums   sums
-	files  openFiles
+	root    *os.Root
+	opts    CatalogueOptions
+	locks   [64]sync.Mutex // of uploads, by digest; taken before begins
+	begins  sync.Mutex
+	sums    sums
+	handles handles
 }
 
 const (
@@ -53,7 +53,7 @@ func OpenCatalogue(dir string, opts CatalogueOptions) (*Catalogue, error) {
 		opts.MaxUploads = 32
 	}
 	if opts.MaxOpen <= 0 {
-		opts.MaxOpen = 64
+		opts.MaxOpen = 256
 	}
 	if opts.Room == nil {
 		opts.Room = func(int64) error { return nil }
@@ -65,12 +65,12 @@ func OpenCatalogue(dir string, opts CatalogueOptions) (*Catalogue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
-	return &Catalogue{root: root, opts: opts, sums: sums{by: map[string]*sum{}}, files: newOpenFiles(opts.MaxOpen)}, nil
+	return &Catalogue{root: root, opts: opts, sums: sums{by: map[string]*sum{}}, handles: newHandles(opts.MaxOpen)}, nil
 }
 
 // Close closes the files that nobody reads; those that somebody does close with their Content. It may be called once.
 func (c *Catalogue) Close() error {
-	return errors.Join(c.files.close(), c.root.Close())
+	return errors.Join(c.handles.close(), c.root.Close())
 }
 
 // Size returns the size of a whole payload in bytes, or ErrNoPayload.
@@ -90,33 +90,34 @@ func (c *Catalogue) Size(t ident.Tenant, d ident.Digest) (int64, error) {
 
 // Open opens a whole payload for reading, or returns ErrNoPayload. The caller closes what it gets.
 func (c *Catalogue) Open(t ident.Tenant, d ident.Digest) (*Content, error) {
-	if err := checkName(t, d); err != nil {
+	h, err := c.Handle(t, d)
+	if err != nil {
 		return nil, err
 	}
-	f, err := c.files.acquire(payloadFile(t, d), c.root.Open)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open payload %s: %w", d, ErrNoPayload)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open payload %s: %w", d, err)
-	}
-	return &Content{f: f, files: &c.files}, nil
+	return &Content{handle: h}, nil
 }
 
-// Content is an open payload. ReadAt may be called by many goroutines at once, until Close.
+// missing is the error of a payload that could not be opened.
+func missing(d ident.Digest, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNoPayload
+	}
+	return fmt.Errorf("open payload %s: %w", d, err)
+}
+
+// Content is an open payload of one reader. ReadAt may be called by many goroutines at once, until Close.
 type Content struct {
-	f     *openFile
-	files *openFiles
-	once  sync.Once
+	handle *Handle
+	once   sync.Once
 }
 
 // ReadAt reads like io.ReaderAt.
-func (p *Content) ReadAt(b []byte, off int64) (int, error) { return p.f.file.ReadAt(b, off) }
+func (p *Content) ReadAt(b []byte, off int64) (int, error) { return p.handle.ReadAt(b, off) }
 
 // Close gives the file back. A second call does nothing.
 func (p *Content) Close() error {
 	var err error
-	p.once.Do(func() { err = p.files.release(p.f) })
+	p.once.Do(func() { err = p.handle.Release() })
 	return err
 }
 

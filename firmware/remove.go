@@ -17,13 +17,16 @@ func (c *Catalogue) Remove(t ident.Tenant, d ident.Digest) error {
 		return err
 	}
 	defer c.lock(t, d)()
-	name := payloadFile(t, d)
-	err := c.root.Remove(name)
+	err := c.root.Remove(payloadFile(t, d))
+	removed := err == nil
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		err = nil
 	}
-	if err := errors.Join(err, c.files.forget(name)); err != nil {
+	if err := errors.Join(err, c.handles.forget(payloadKey{t, d})); err != nil {
 		return fmt.Errorf("remove payload %s: %w", d, err)
+	}
+	if !removed {
+		return nil
 	}
 	return c.syncFolder(t.String())
 }

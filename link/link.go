@@ -87,8 +87,8 @@ type Inbound struct {
 	V5 bool
 	// MaxPacket is the largest packet in bytes that the client takes; 0 means no limit was given.
 	MaxPacket uint32
-	// Memo is the handler's own, one for each connection, nil at first, and gone with it. Only Handle uses it: that is never called
-	// twice at once for a connection.
+	// Memo is the handler's own, one for each connection: it points at nil at first, and is gone with the connection. Only
+	// Handle uses it, which is never called twice at once for a connection.
 	Memo  *any
 	Ack   Ack
 	Reply Replier
@@ -113,7 +113,7 @@ type Replier interface {
 	Send(ctx context.Context, messages ...Message) error
 	// SendRun is Send for a run.
 	SendRun(ctx context.Context, run Run) error
-	// TrySendRun writes the messages of a run, from the first on, as far as the connection takes them without waiting, and
+	// TrySendRun, for which payloads may lie in a mapped file (a copy of one goes through internal/mapped), writes the messages of a run, from the first on, as far as the connection takes them without waiting, and
 	// returns how many that were: these are the client's, whole, and the payloads are the caller's again. The rest, if any,
 	// is for SendRun, from a goroutine that may wait. A link may always take none. The errors are those of Send.
 	TrySendRun(run Run) (int, error)

@@ -32,7 +32,7 @@ func PermitTopic(t ident.Tenant, d ident.Device) string { return deviceTopic(t, 
 
 // ChunkPrefix is what all chunk topics of one fetch start with; the index follows. For loops over many chunks.
 func ChunkPrefix(t ident.Tenant, d ident.Device, k ident.Token) string {
-	return deviceTopic(t, d, "chunk/") + k.String() + "/"
+	return root + t.String() + "/device/" + d.String() + "/chunk/" + k.String() + "/"
 }
 
 // ChunkTopic carries chunk index of the fetch that token names.

@@ -44,11 +44,12 @@ var law = map[string]rule{
 		tests:   []string{"campaign/store/badger"},
 	},
 	"broker": {
-		imports: []string{"link", "topics", "ident"},
+		imports: []string{"link", "topics", "ident", "internal/mapped"},
 		tests:   []string{"link/linktest"},
 	},
+	"bridge/egress": {imports: []string{"ident"}, pure: true},
 	"bridge": {
-		imports: []string{"link", "campaign", "campaign/selector", "firmware", "firmware/suit", "firmware/cose", "topics", "ident", "internal/failpoint"},
+		imports: []string{"bridge/egress", "internal/mapped", "link", "campaign", "campaign/selector", "firmware", "firmware/suit", "firmware/cose", "topics", "ident", "internal/failpoint"},
 		tests:   []string{"campaign/store/badger", "campaign/store/storetest"},
 	},
 	"simulator/lean":             {imports: []string{"topics", "ident"}},
@@ -57,6 +58,7 @@ var law = map[string]rule{
 	"internal/client":            {imports: []string{"topics", "ident"}, tests: []string{"broker", "link"}},
 	"internal/config":            {},
 	"internal/failpoint":         {},
+	"internal/mapped":            {},
 	"internal/spec":              {},
 	"internal/httpapi":           {imports: []string{"link", "topics", "ident"}},
 	"internal/bench":             {},

@@ -28,6 +28,8 @@ type Serve struct {
 	HTTP     HTTP `toml:"http"`
 	TLS      TLS  `toml:"tls"`
 	Log      Log  `toml:"log"`
+	// Egress is how many bytes of chunks may be sent in a second; 0: no limit.
+	Egress Rate `toml:"egress"`
 	// Payloads says how uploads are treated.
 	Payloads Payloads `toml:"payloads"`
 	// Retention says how long stopped campaigns are kept.
@@ -134,6 +136,9 @@ func (c Serve) Check() error {
 	}
 	if c.MQTT.MaxClients < 1 {
 		return fmt.Errorf("mqtt.max_clients: %d, at least 1: %w", c.MQTT.MaxClients, ErrInvalid)
+	}
+	if c.Egress > 0 && c.Egress < MinRate {
+		return fmt.Errorf("egress: %s, at least %s, or 0 for no limit: %w", c.Egress, MinRate, ErrInvalid)
 	}
 	if c.Payloads.AbandonAfter < Duration(time.Minute) {
 		return fmt.Errorf("payloads.abandon_after: %s, at least 1m: %w", time.Duration(c.Payloads.AbandonAfter), ErrInvalid)

@@ -29,6 +29,7 @@ var Settings = []Setting{
 	period("retention.archive_after", "archive campaigns so long after their end; 0: never", func(c *Serve) *Duration { return &c.Retention.ArchiveAfter }),
 	period("retention.delete_after", "delete campaigns so long after their end; 0: never", func(c *Serve) *Duration { return &c.Retention.DeleteAfter }),
 	period("payloads.abandon_after", "give an upload up so long after its last byte; at least 1m", func(c *Serve) *Duration { return &c.Payloads.AbandonAfter }),
+	rate("egress", "bytes of chunks in a second, such as 100MiB, shared by tenants and their devices; 0: no limit", func(c *Serve) *Rate { return &c.Egress }),
 	truth("insecure", "allow listening beyond loopback without TLS", func(c *Serve) *bool { return &c.Insecure }),
 }
 
@@ -89,6 +90,17 @@ func period(key, usage string, at func(*Serve) *Duration) Setting {
 			return nil
 		},
 		get: func(c Serve) string { return time.Duration(*at(&c)).String() }}
+}
+
+func rate(key, usage string, at func(*Serve) *Rate) Setting {
+	return Setting{Key: key, Usage: usage,
+		set: func(c *Serve, v string) error {
+			if err := at(c).UnmarshalText([]byte(v)); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+			return nil
+		},
+		get: func(c Serve) string { return at(&c).String() }}
 }
 
 func truth(key, usage string, at func(*Serve) *bool) Setting {
