@@ -1,15 +1,16 @@
-// Package broker is the embedded MQTT broker: mochi wrapped so that hostile bytes, slow readers, foreign tenants and
-// failed commits are dealt with before mochi sees them. It implements link.Link and link.Presence, knows topics only as
-// names that an Access allows or denies, and nothing of campaigns.
+// Package broker is the embedded MQTT broker, made for one reader of what clients publish and many clients that are silent
+// most of the time: hostile bytes, slow readers, foreign tenants, failed commits and fleets that reconnect at once are dealt with
+// here. It implements link.Link, link.Presence and link.Audience, knows topics only as names that an Access allows or denies, and
+// nothing of campaigns.
 //
-// What it promises. A QoS 1 publish is answered by PUBACK only after the handler called Done, and a refused one is never
-// answered: the connection closes, for MQTT 3.1.1 and 5 alike, so that the client sends again. Nothing that a client
-// publishes reaches another client: it goes to the handler, or nowhere. Towards clients everything is QoS 0 (SUBACK says
-// so), no session outlives its connection, and the retained state of topics is asked of Options.Retained at SUBSCRIBE;
-// mochi's own retained map stays empty. At any time one connection at most has a given (principal, client identifier).
+// What it promises. A QoS 1 publish is answered by PUBACK only after the handler called Done, in the order of the publishes, and a
+// refused one is never answered: the connection closes, for MQTT 3.1.1 and 5 alike, so that the client sends again. Nothing that a
+// client publishes reaches another client: it goes to the handler, or nowhere. Towards clients everything is QoS 0 (SUBACK says
+// so), no session outlives its connection, and the retained state of topics is asked of Options.Retained at SUBSCRIBE. At any time
+// one connection at most has a given (principal, client identifier).
 //
 // All methods of Broker are safe for concurrent use. New starts nothing; ServeListener, ServeConn and Serve block. It is
-// the only importer of mochi. DESIGN.md beside this file has the flow, the locks and the limits.
+// the only importer of mochi, of which it uses the packet codecs. DESIGN.md beside this file has the flow, the locks and the limits.
 package broker
 
 import (

@@ -105,9 +105,12 @@ func (c *conn) serve() error {
 			}
 			return code
 		}
-		if c.refused.Load() {
+		switch {
+		case c.refused.Load():
 			c.b.disconnect(c, packets.ErrServerBusy)
 			return errRefused
+		case c.gone(): // what was read before is not dealt with: its client may have lost its rights
+			return net.ErrClosed
 		}
 	}
 }

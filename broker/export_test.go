@@ -51,3 +51,40 @@ func Decode(p []byte, v5 bool) {
 		_ = pk.SubscribeDecode(p[1:]) // an error is as good as success: what counts is that it returns
 	}
 }
+
+// Index is an index with subscriptions known by number.
+type Index struct {
+	x    index
+	subs map[int]*subscription
+}
+
+// NewIndex returns an empty index.
+func NewIndex() *Index { return &Index{subs: map[int]*subscription{}} }
+
+// Add subscribes number i to filter.
+func (x *Index) Add(i int, filter string) {
+	s := &subscription{filter: filter, shared: isShared(filter), id: uint32(i)}
+	x.subs[i] = s
+	x.x.add(s)
+}
+
+// Remove ends a subscription.
+func (x *Index) Remove(i int) { x.x.remove(x.subs[i]) }
+
+// Match says how often each number is found.
+func (x *Index) Match(topic string) map[int]int {
+	found := map[int]int{}
+	for _, s := range x.x.match(topic, nil) {
+		found[int(s.id)]++
+	}
+	return found
+}
+
+// Subscribed says whether any matches.
+func (x *Index) Subscribed(topic string) bool {
+	var few [4]*subscription
+	return len(x.x.match(topic, few[:0])) > 0
+}
+
+// Len is how many keys there are.
+func (x *Index) Len() int { return x.x.len() }

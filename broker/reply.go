@@ -132,21 +132,25 @@ func (c *conn) trySendRun(run link.Run) (int, error) {
 	if c.raw == nil || !c.wmu.TryLock() {
 		return 0, nil
 	}
+	handed := false
+	defer func() {
+		if !handed {
+			c.unlockWrite()
+		}
+	}()
 	if c.gone() {
-		c.unlockWrite()
 		return 0, fmt.Errorf("send run: %w", link.ErrClosed)
 	}
 	taken, rest, err := c.tryParts(run)
 	if err != nil {
 		c.close() // a part of a packet may have gone out
-		err = fmt.Errorf("send run: %w: %w", link.ErrClosed, err)
+		return taken, fmt.Errorf("send run: %w: %w", link.ErrClosed, err)
 	}
 	if rest != nil {
+		handed = true
 		go c.finish(rest)
-		return taken, nil
 	}
-	c.unlockWrite()
-	return taken, err
+	return taken, nil
 }
 
 // tryParts writes groups of parts until one is not taken whole; rest is what is missing of the last packet that counts as taken.
