@@ -34,6 +34,7 @@ func TestPublishReachesSubscribers(t *testing.T) {
 	if code := c.subscribe("fleet/v1/acme/device/d1/manifest", 1); code != 0 {
 		t.Fatalf("SUBACK %#x, want QoS 0", code)
 	}
+	c.ping() // the answer, that there is no state, has ended
 	m := link.Message{Topic: "fleet/v1/acme/device/d1/manifest", Payload: []byte("m"), QoS: 1, Retain: true}
 	if err := s.b.Publish(context.Background(), m); err != nil {
 		t.Fatal(err)
