@@ -23,7 +23,8 @@ import (
 
 func benchCommand(a *app) *cobra.Command {
 	return group("bench", "Measure this machine: the server beside what people would use instead",
-		benchChunks(a), benchReports(a), benchCampaign(a), benchEndToEnd(a), benchRole(a), benchMachine(a), benchPage(a))
+		benchChunks(a), benchReports(a), benchConnect(a), benchIdle(a), benchStorm(a),
+		benchCampaign(a), benchEndToEnd(a), benchRole(a), benchMachine(a), benchPage(a))
 }
 
 // roles are what processes of a bench other than the server do; see package bench.
@@ -38,7 +39,7 @@ var roles = map[string]bench.Role{
 }
 
 // sheets are the tables of docs/performance.md, one for each bench.
-var sheets = []bench.Sheet{chunkSheet, reportSheet, campaignSheet, endToEndSheet}
+var sheets = []bench.Sheet{chunkSheet, reportSheet, connectSheet, idleSheet, stormSheet, campaignSheet, endToEndSheet}
 
 // benchFlags are the flags that benches have in common.
 type benchFlags struct {
@@ -51,11 +52,16 @@ type benchFlags struct {
 
 // add adds them to a command; the values are the defaults, cases all that there are.
 func (b *benchFlags) add(f *pflag.FlagSet) {
-	b.addRuns(f)
-	f.IntVar(&b.devices, "devices", b.devices, "devices that are connected")
+	b.addTask(f)
 	f.DurationVar(&b.duration, "duration", b.duration, "how long a run is measured")
 	f.DurationVar(&b.warmup, "warmup", b.warmup, "how long a run goes before it is measured")
 	f.StringSliceVar(&b.cases, "case", nil, "only these cases: "+strings.Join(b.cases, ", "))
+}
+
+// addTask adds those of a bench whose runs end when all devices have done something.
+func (b *benchFlags) addTask(f *pflag.FlagSet) {
+	b.addRuns(f)
+	f.IntVar(&b.devices, "devices", b.devices, "devices that are connected")
 }
 
 // addRuns adds those of a bench whose work has an end of its own.
@@ -65,10 +71,21 @@ func (b *benchFlags) addRuns(f *pflag.FlagSet) {
 	f.StringVar(&b.profile, "profile", "", "write CPU and heap profiles of the server, a pair for each run, to files whose names begin with this")
 }
 
-// check refuses what can't be measured; known are the names of the cases.
+// checkTask refuses what can't be measured.
+func (b *benchFlags) checkTask() error {
+	if b.devices < 1 || b.runs < 1 {
+		return usagef("--devices and --runs must be above 0")
+	}
+	return nil
+}
+
+// check does so where runs have a duration; known are the names of the cases.
 func (b *benchFlags) check(known []string) error {
-	if b.devices < 1 || b.runs < 1 || b.duration <= 0 {
-		return usagef("--devices, --runs and --duration must be above 0")
+	if err := b.checkTask(); err != nil {
+		return err
+	}
+	if b.duration <= 0 {
+		return usagef("--duration must be above 0")
 	}
 	for _, c := range b.cases {
 		if !slices.Contains(known, c) {

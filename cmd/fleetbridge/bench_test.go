@@ -148,6 +148,7 @@ func TestBenchRefuses(t *testing.T) {
 		{"chunks", "--payload-size", "1000"}, {"chunks", "--payload-size", "x"}, {"reports", "--devices", "0"}, {"reports", "--case", "w2"}, {"role", "none"}, {"campaign", "--devices", "0"},
 		{"campaign", "--runs", "0"}, {"campaign", "--watch", "0s"}, {"campaign", "--canary", "0"}, {"campaign", "--canary", "101"}, {"campaign", "--canary", "NaN"},
 		{"endtoend", "--devices", "0"}, {"endtoend", "--growth-to", "0"}, {"endtoend", "--payload-size", "0"}, {"endtoend", "--chunk-size", "1"},
+		{"connect", "--in-flight", "0"}, {"connect", "--devices", "0"}, {"idle", "--duration", "0s"}, {"storm", "--runs", "0"}, {"storm", "--devices", "100000000"},
 		{"endtoend", "--window", "0"}, {"endtoend", "--window", "1024"}, {"endtoend", "--case", "none"}, {"endtoend", "--devices", "100000000"},
 	} {
 		var stdout, stderr bytes.Buffer

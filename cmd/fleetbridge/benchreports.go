@@ -296,22 +296,20 @@ func (r *reportArena) result(c reportCase, samples map[string][]bench.Sample) re
 		return bench.Round(bench.Over(s, f).Median)
 	}
 	p50, p99 := func(s bench.Sample) float64 { return s.P50 }, func(s bench.Sample) float64 { return s.P99 }
-	serving := func(s bench.Sample) float64 { return s.Server.CPU.Seconds() * 1e6 / float64(s.Units) }
-	loading := func(s bench.Sample) float64 { return s.Load.CPU.Seconds() * 1e6 / float64(s.Units) }
 	others := func(s bench.Sample) float64 { return s.Others }
 	mine, peers, ratios := bench.Over(ours, perSecond), bench.Over(theirs, perSecond), bench.Ratios(ours, theirs, perSecond)
 	v := reportResult{Bench: "reports", Case: c.name, Window: c.window, Goal: c.least, HalfGoal: halfP99, Devices: r.o.devices, Runs: r.o.runs,
 		Ours: bench.Round(mine.Median), OursMin: bench.Round(mine.Min), OursMax: bench.Round(mine.Max),
 		Raw: median(samples[rawSide], perSecond), P50: median(ours, p50), P99: median(ours, p99),
 		Half: median(half, perSecond), HalfP50: median(half, p50), HalfP99: median(half, p99),
-		OursCPU: median(ours, serving), LoadCPU: median(ours, loading),
+		OursCPU: median(ours, serverMicros), LoadCPU: median(ours, loadMicros),
 		OursRSS: int64(bench.Over(ours, func(s bench.Sample) float64 { return float64(s.Server.RSS) }).Median),
 		Others:  bench.Round(bench.Over(append(append(ours, theirs...), half...), others).Max)}
 	v.HalfMet = v.HalfP99 <= halfP99
 	if len(theirs) > 0 {
 		v.Peer, v.Theirs, v.PeerMin, v.PeerMax = mosquittoPeer, bench.Round(peers.Median), bench.Round(peers.Min), bench.Round(peers.Max)
 		v.Ratio, v.RatioMin, v.RatioMax = bench.Round(mine.Median/peers.Median), bench.Round(ratios.Min), bench.Round(ratios.Max)
-		v.PeerP50, v.PeerP99, v.PeerCPU = median(theirs, p50), median(theirs, p99), median(theirs, serving)
+		v.PeerP50, v.PeerP99, v.PeerCPU = median(theirs, p50), median(theirs, p99), median(theirs, serverMicros)
 		v.Met = mine.Median >= c.least*peers.Median
 	}
 	return v

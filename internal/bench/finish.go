@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -90,4 +91,13 @@ func (s Sample) between(from, to system, load *Proc, servers []*Proc) Sample {
 	s.Server.CPU -= from.usage(servers...).CPU
 	s.Load.CPU -= from.usage(load).CPU
 	return s
+}
+
+// ResetPeak makes the peak of a process's memory count from now on.
+func (p *Proc) ResetPeak() error {
+	const peak = "5" // proc(5), clear_refs
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte(peak), 0); err != nil {
+		return fmt.Errorf("reset peak of memory: %w", err)
+	}
+	return nil
 }

@@ -46,7 +46,7 @@ func Run(ctx context.Context, w *bench.Worker) (err error) {
 	return w.Serve(func() { m.begin(ctx) }, m.mark)
 }
 
-// profile is that of our store.
+// profile suits small values that are written again and again; it is near that of our store.
 func profile(dir string) kv.Options {
 	return kv.DefaultOptions(dir).WithSyncWrites(true).WithDetectConflicts(false).WithMemTableSize(16 << 20).WithNumMemtables(3).
 		WithBlockCacheSize(64 << 20).WithNumCompactors(2).WithValueLogFileSize(64 << 20).WithCompression(options.None).

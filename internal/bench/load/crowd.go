@@ -15,10 +15,11 @@ type CrowdParams struct {
 	Tenant    ident.Tenant  `json:"tenant"`
 	Devices   []Device      `json:"devices"`
 	KeepAlive time.Duration `json:"keep_alive"`
-	// Flight is how many devices may be on their way online at once; 0: all.
+	// Flight is how many devices may be on their way online at once the first time, Storm how many in a storm; 0: all.
 	Flight int `json:"flight,omitempty"`
-	// Manifest is how many bytes the retained manifest has that each device waits for; 0: none.
-	Manifest int `json:"manifest,omitempty"`
+	Storm  int `json:"storm,omitempty"`
+	// Manifest says that each device waits for its retained manifest. All have one length.
+	Manifest bool `json:"manifest,omitempty"`
 	// Answer is what each device reports of the manifest the first time. Retain is what it puts on its manifest topic itself,
 	// the first time, where nobody else does.
 	Answer []byte `json:"answer,omitempty"`
@@ -26,10 +27,12 @@ type CrowdParams struct {
 }
 
 // CrowdCounts is what the role says at a mark. Units are the devices that have come online since the last begin: what a device
-// subscribes to is granted, and what it waits for is there. The latencies are those of all that, from the first dial on.
+// subscribes to is granted, and what it waits for is there. The latencies are those of all that, from the first dial on; they are
+// told once, when all are online.
 type CrowdCounts struct {
 	bench.Counts
-	Retried    int    `json:"retried"` // connects since the last begin that failed and were tried again
+	Manifest   int    `json:"manifest"` // bytes of a retained manifest; 0: none has come
+	Retried    int    `json:"retried"`  // connects since the last begin that failed and were tried again
 	RetriedFor string `json:"retried_for,omitempty"`
 }
 
@@ -62,6 +65,7 @@ type crowd struct {
 	next       int // the first member that has not been dialled since the last one
 	flight     int // members on their way
 	online     int
+	size       int // of a manifest; 0: none has come
 	retried    int
 	retriedFor string
 	wrong      complaint
@@ -82,13 +86,17 @@ func (c *crowd) begin() {
 // burst is how many connections are started before the loop looks at what has come.
 const burst = 64
 
-// launch dials those who have not been, as far as Flight allows.
+// launch dials those who have not been, as far as Flight or Storm allows.
 func (c *crowd) launch(storm int) {
 	if storm != c.storm {
 		return
 	}
+	most := c.Flight
+	if storm > 1 {
+		most = c.Storm
+	}
 	for range burst {
-		if c.next == len(c.members) || c.Flight > 0 && c.flight == c.Flight {
+		if c.next == len(c.members) || most > 0 && c.flight == most {
 			return
 		}
 		c.flight++
@@ -99,8 +107,11 @@ func (c *crowd) launch(storm int) {
 }
 
 func (c *crowd) counts() CrowdCounts {
-	n := CrowdCounts{Retried: c.retried, RetriedFor: c.retriedFor}
-	n.Units, n.Quantiles = uint64(c.online), c.took.Take()
+	n := CrowdCounts{Manifest: c.size, Retried: c.retried, RetriedFor: c.retriedFor}
+	n.Units = uint64(c.online)
 	n.Failed, n.Problem = c.wrong.get()
+	if c.online == len(c.members) {
+		n.Quantiles = c.took.Take()
+	}
 	return n
 }

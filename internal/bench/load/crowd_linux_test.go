@@ -18,7 +18,7 @@ func online(n uint64) func(CrowdCounts) bool {
 func TestCrowd(t *testing.T) {
 	f := newFake(t)
 	p := crowdParams(t, f, 20)
-	p.Flight = 3
+	p.Flight, p.Storm = 3, 5
 	d := start(t, Crowd, p)
 	var n CrowdCounts
 	d.say("", &n)
@@ -42,13 +42,13 @@ func TestCrowdReports(t *testing.T) {
 	f := newFake(t)
 	f.retained = []byte("envelope")
 	p := crowdParams(t, f, 5)
-	p.Manifest, p.Answer = len(f.retained), []byte("received")
+	p.Manifest, p.Answer = true, []byte("received")
 	d := start(t, Crowd, p)
 	var n CrowdCounts
 	d.say("", &n)
 	for range 2 {
 		d.say("begin", &n)
-		if n = until(d, online(5)); n.Failed > 0 {
+		if n = until(d, online(5)); n.Failed > 0 || n.Manifest != len(f.retained) {
 			t.Errorf("%+v", n)
 		}
 	}
@@ -68,7 +68,7 @@ func TestCrowdReports(t *testing.T) {
 func TestCrowdRetains(t *testing.T) {
 	f := newFake(t)
 	p := crowdParams(t, f, 5)
-	p.Manifest, p.Retain = 8, []byte("envelope")
+	p.Manifest, p.Retain = true, []byte("envelope")
 	d := start(t, Crowd, p)
 	var n CrowdCounts
 	d.say("", &n)
@@ -93,14 +93,19 @@ func TestCrowdRetains(t *testing.T) {
 // TestWrongManifest: who is served less fails the benchmark.
 func TestWrongManifest(t *testing.T) {
 	f := newFake(t)
-	f.retained = []byte("short")
-	p := crowdParams(t, f, 1)
-	p.Manifest = 8
+	f.retained = []byte("envelope")
+	p := crowdParams(t, f, 2)
+	p.Manifest = true
 	d := start(t, Crowd, p)
 	var n CrowdCounts
 	d.say("", &n)
 	d.say("begin", &n)
-	if n = until(d, online(1)); n.Failed != 1 || n.Problem == "" {
+	until(d, online(2))
+	f.mu.Lock()
+	f.retained = []byte("short")
+	f.mu.Unlock()
+	d.say("begin", &n)
+	if n = until(d, online(2)); n.Failed == 0 || n.Problem == "" {
 		t.Errorf("%+v", n)
 	}
 	if err := d.hangUp(); err != nil {

@@ -44,7 +44,7 @@ func (m *member) start() {
 func (m *member) dial() {
 	c := m.crowd
 	m.waits = granted
-	if c.Manifest > 0 && (c.storm > 1 || len(c.Retain) == 0) {
+	if c.Manifest && (c.storm > 1 || len(c.Retain) == 0) {
 		m.waits |= manifest
 	}
 	if c.storm == 1 && len(c.Retain)+len(c.Answer) > 0 {
@@ -89,8 +89,11 @@ func (m *member) message(e mqtt.Event) {
 	if m.waits&manifest == 0 || !e.Retain || !bytes.HasSuffix(e.Topic, []byte("/manifest")) {
 		return
 	}
-	if len(e.Payload) != c.Manifest {
-		c.wrong.add(fmt.Errorf("%s: manifest of %d bytes, want %d", m.ID, len(e.Payload), c.Manifest))
+	if c.size == 0 {
+		c.size = len(e.Payload)
+	}
+	if len(e.Payload) != c.size {
+		c.wrong.add(fmt.Errorf("%s: manifest of %d bytes, want %d", m.ID, len(e.Payload), c.size))
 	}
 	if m.waits&heard != 0 {
 		m.conn.Publish(topics.ReportTopic(c.Tenant, m.ID), c.Answer, 1)

@@ -9,10 +9,10 @@ import (
 	"fleetbridge/internal/bench"
 )
 
-// mosquittoConf: nothing on disk, no authentication, no statistics, no bound on what waits for a client, so that nothing is
+// mosquittoConf: nothing on disk, no statistics, no bound on what waits for a client, so that nothing is
 // dropped; small packets leave at once.
 const mosquittoConf = `%[1]slistener %[2]s %[3]s
-allow_anonymous true
+%[4]s
 persistence false
 log_type none
 sys_interval 0
@@ -22,8 +22,13 @@ max_inflight_messages 0
 set_tcp_nodelay true
 `
 
-// Mosquitto starts mosquitto, and returns it with its address. [ErrMissing] if it is not installed.
+// Mosquitto starts mosquitto, which lets everybody in, and returns it with its address. [ErrMissing] if it is not installed.
 func Mosquitto(ctx context.Context, b *bench.Bench) (*bench.Proc, string, error) {
+	return mosquitto(ctx, b, "allow_anonymous true")
+}
+
+// mosquitto starts mosquitto with lines of configuration that say who may connect.
+func mosquitto(ctx context.Context, b *bench.Bench, who string) (*bench.Proc, string, error) {
 	path, err := find("mosquitto")
 	if err != nil {
 		return nil, "", err
@@ -40,7 +45,7 @@ func Mosquitto(ctx context.Context, b *bench.Bench) (*bench.Proc, string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	conf, err := write(dir, "mosquitto.conf", fmt.Sprintf(mosquittoConf, asRoot("user root"), port, host))
+	conf, err := write(dir, "mosquitto.conf", fmt.Sprintf(mosquittoConf, asRoot("user root"), port, host, who))
 	if err != nil {
 		return nil, "", err
 	}

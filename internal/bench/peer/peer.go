@@ -14,6 +14,12 @@ import (
 // ErrMissing says that a peer is not installed.
 var ErrMissing = errors.New("not installed")
 
+// Has says with [ErrMissing] that a program is not installed.
+func Has(name string) error {
+	_, err := find(name)
+	return err
+}
+
 // find looks for a program where distributions put servers.
 func find(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
