@@ -317,9 +317,12 @@ func TestWaitingFetchesLeave(t *testing.T) {
 		synctest.Wait()                                                    // both wait for their turns
 		a.fetch(t, "t3", topics.Fetch{Size: 16 << 10, First: 5, Count: 1}) // ends a's t2
 		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		a.mu.Lock()
 		if len(a.order) != 2 || !strings.HasSuffix(a.order[1], "/t3/5") {
 			t.Errorf("a got %v", a.order)
 		}
+		a.mu.Unlock()
 		br.fetches.end()
 		if len(b.order) > 2 {
 			t.Errorf("b got %v", b.order)
