@@ -78,7 +78,7 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 	s.bridge, err = bridge.New(bridge.Options{
 		Store: s.store, Link: s.broker, Catalogue: s.catalogue, Directory: s.directory, Logger: log, Version: version, Disconnect: s.broker.Disconnect,
 		AbandonAfter: time.Duration(c.Payloads.AbandonAfter), Egress: int64(c.Egress),
-		Retention:    campaign.Retention{ArchiveAfter: time.Duration(c.Retention.ArchiveAfter), DeleteAfter: time.Duration(c.Retention.DeleteAfter)},
+		Retention: campaign.Retention{ArchiveAfter: time.Duration(c.Retention.ArchiveAfter), DeleteAfter: time.Duration(c.Retention.DeleteAfter)},
 	})
 	if err != nil {
 		return nil, err
