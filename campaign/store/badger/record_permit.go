@@ -22,10 +22,6 @@ type permitRecord struct {
 	Asked stamp  `cbor:"70,keyasint,omitempty"`
 }
 
-func permitRecordOf(p campaign.Permit) permitRecord {
-	return permitRecord{string(p.State), p.Value, stampOf(p.Until), stampOf(p.Next), p.JSON, stampOf(p.Asked)}
-}
-
 func (r permitRecord) domain() campaign.Permit {
 	return campaign.Permit{State: campaign.PermitState(r.State), Value: r.Value, Until: r.Until.time(), Next: r.Next.time(),
 		JSON: r.JSON, Asked: r.Asked.time()}
