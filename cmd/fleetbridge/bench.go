@@ -181,10 +181,13 @@ func benchRole(a *app) *cobra.Command {
 
 // benchMachine prints what the results after it are measured on.
 func benchMachine(a *app) *cobra.Command {
-	return &cobra.Command{Use: "machine", Short: "Say what is measured: date, commit, machine", Args: cobra.NoArgs, Hidden: true,
-		RunE: func(*cobra.Command, []string) error {
-			return json.NewEncoder(a.stdout).Encode(bench.Machine(time.Now()))
-		}}
+	commit := ""
+	c := &cobra.Command{Use: "machine", Short: "Say what is measured: date, commit, machine", Args: cobra.NoArgs, Hidden: true}
+	c.Flags().StringVar(&commit, "commit", "unknown", "what the binary was built from")
+	c.RunE = func(*cobra.Command, []string) error {
+		return json.NewEncoder(a.stdout).Encode(bench.Machine(time.Now(), commit))
+	}
+	return c
 }
 
 // benchPage writes results from stdin into the tables of a page.

@@ -167,7 +167,7 @@ func TestBenchPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	records := []bench.Record{bench.Machine(time.Unix(0, 0))}
+	records := []bench.Record{bench.Machine(time.Unix(0, 0), "abc")}
 	for _, s := range sheets {
 		records = append(records, bench.Record{"bench": s.Bench, "case": "x", "peer": "y", "ratio": 0.5}, bench.Missing(s.Bench, "x", "z"))
 		if !strings.Contains(string(text), "`fleetbridge bench "+s.Bench+"`") {

@@ -167,7 +167,7 @@ type chunkArena struct {
 	ours  *benchServer
 	fleet *benchFleet
 	ca    string
-	sides map[string]chunkSide // by peer; "" is us
+	sides map[string]chunkSide // by peer, and oursSide
 }
 
 // chunkSide is one server, or several that serve together, and how it is asked.
@@ -177,7 +177,8 @@ type chunkSide struct {
 	procs    []*bench.Proc
 }
 
-const oursSide = ""
+// oursSide is our own server among the sides of a case.
+const oursSide = "ours"
 
 func openChunkArena(ctx context.Context, b *bench.Bench, exe string, o benchFlags, size int64, secure bool) (*chunkArena, error) {
 	r := &chunkArena{b: b, o: o, sides: map[string]chunkSide{}}

@@ -3,7 +3,6 @@ package bench
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -11,28 +10,10 @@ import (
 // MachineBench is the bench member of a record about the machine.
 const MachineBench = "machine"
 
-// Machine is a record of what the next records are measured on.
-func Machine(now time.Time) Record {
-	return Record{"bench": MachineBench, "case": MachineBench, "date": now.UTC().Format(time.DateOnly), "commit": commit(), "cpu": cpuModel(),
+// Machine is a record of what the next records are measured on, built from a commit.
+func Machine(now time.Time, commit string) Record {
+	return Record{"bench": MachineBench, "case": MachineBench, "date": now.UTC().Format(time.DateOnly), "commit": commit, "cpu": cpuModel(),
 		"cores": float64(runtime.NumCPU()), "kernel": kernel(), "go": runtime.Version()}
-}
-
-// commit is what this binary was built from.
-func commit() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	revision, changed := "unknown", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = " with changes"
-		}
-	}
-	return revision + changed
 }
 
 func cpuModel() string {
