@@ -68,13 +68,18 @@ func (b *Bench) Measure(ctx context.Context, i Interval, load *Proc, servers ...
 	switch {
 	case after.Failed > 0:
 		return s, fmt.Errorf("%s: %d failures, first: %s", load.Name, after.Failed, after.Problem)
+	case after.Units < before.Units:
+		return s, fmt.Errorf("%s: %w: %d units, and %d before", load.Name, errBackwards, after.Units, before.Units)
 	case s.Units == 0:
 		return s, fmt.Errorf("%s: %w in %v", load.Name, errNothing, i.For)
 	}
 	return s, nil
 }
 
-var errNothing = errors.New("nothing was done")
+var (
+	errNothing   = errors.New("nothing was done")
+	errBackwards = errors.New("counts go backwards")
+)
 
 func mark(ctx context.Context, load *Proc) (system, Counts, error) {
 	var c Counts

@@ -52,6 +52,9 @@ func count(_ context.Context, w *bench.Worker) error {
 }
 
 func failing(_ context.Context, w *bench.Worker) error {
+	if err := w.Params(new(any)); err != nil {
+		return err
+	}
 	if err := w.Ready(nil); err != nil {
 		return err
 	}
@@ -61,6 +64,9 @@ func failing(_ context.Context, w *bench.Worker) error {
 
 // dying ends in the middle of its work.
 func dying(_ context.Context, w *bench.Worker) error {
+	if err := w.Params(new(any)); err != nil {
+		return err
+	}
 	if err := w.Ready(nil); err != nil {
 		return err
 	}
