@@ -49,6 +49,9 @@ type Options struct {
 	// Disconnect ends the live connections of a principal whose credential was revoked; nil: they live on until they
 	// end by themselves.
 	Disconnect func(topics.Principal)
+	// Bulk is called when work begins that reads or writes a whole fleet, and what it returns, perhaps more than once, when
+	// that has ended; nil: nobody wants to know.
+	Bulk func() (done func())
 	// CommitDeadline is how long a message waits for its commit before it is refused; 0: DefaultCommitDeadline.
 	CommitDeadline time.Duration
 	// AbandonAfter is when an upload that got no byte is given up, and its room with it; 0: DefaultAbandonAfter.
@@ -95,6 +98,9 @@ func New(o Options) (*Bridge, error) {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.Bulk == nil {
+		o.Bulk = func() func() { return func() {} }
 	}
 	if o.CommitDeadline == 0 {
 		o.CommitDeadline = DefaultCommitDeadline

@@ -43,6 +43,7 @@ func (c *call) makePlan(ctx context.Context, id ident.Campaign) (campaign.Plan, 
 		return campaign.Plan{}, ctx.Err()
 	}
 	defer func() { <-all.busy }()
+	defer c.b.o.Bulk()()
 	var made campaign.Plan
 	err := c.view(ctx, func(r campaign.Reader) (err error) {
 		made, err = campaign.MakePlan(r, c.now, c.tenant, id)

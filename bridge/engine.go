@@ -18,6 +18,8 @@ import (
 const (
 	// sliceSize is how many assignments one transaction of the engine moves at most: reports share the store with it.
 	sliceSize = 256
+	// bulkTurns is after how many slices in a row the engine's work is bulk work.
+	bulkTurns = 8
 	// settle is how long the engine lets reports gather before it looks at their campaign.
 	settle = 25 * time.Millisecond
 	// A campaign whose transaction failed is looked at again after minRetry, then twice as long each time.
@@ -29,13 +31,25 @@ const (
 
 // runEngine drives the running campaigns, one slice of one campaign at a time, until ctx ends or the store is closed.
 func (b *Bridge) runEngine(ctx context.Context) error {
-	for {
+	done := func() {} // ends the bulk work under way
+	defer func() { done() }()
+	for row := 0; ; { // of turns that left more to do at once
 		j, err := b.turns.next(ctx, b.o.Now)
 		if err != nil {
 			return nil // ctx has ended
 		}
-		if err := b.advance(ctx, j); err != nil {
+		again, err := b.advance(ctx, j)
+		if err != nil {
 			return err
+		}
+		switch {
+		case !again:
+			row = 0
+			done()
+		case row < bulkTurns:
+			if row++; row == bulkTurns {
+				done = b.o.Bulk()
+			}
 		}
 	}
 }
@@ -56,7 +70,8 @@ func (b *Bridge) runFetcher(ctx context.Context) error {
 
 // fetch finds one campaign's devices and commits its waves. The error is fatal.
 func (b *Bridge) fetch(ctx context.Context, j job) error {
-	return b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
+	defer b.o.Bulk()()
+	_, err := b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
 		var found campaign.Fetched
 		err = b.o.Store.View(ctx, func(r campaign.Reader) error {
 			var err error
@@ -74,12 +89,13 @@ func (b *Bridge) fetch(ctx context.Context, j job) error {
 		}
 		return res, wake, err
 	})
+	return err
 }
 
-// advance does one slice of work on one campaign. The error is fatal.
-func (b *Bridge) advance(ctx context.Context, j job) error {
+// advance does one slice of work on one campaign, and says whether there is more at once. The error is fatal.
+func (b *Bridge) advance(ctx context.Context, j job) (again bool, err error) {
 	step := "" // for failpoints
-	err := b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
+	again, err = b.step(ctx, j, func(now time.Time) (res campaign.Result, wake campaign.Wake, err error) {
 		err = b.commit(ctx, func(tx campaign.Tx) error {
 			var err error
 			from := situation(tx, j)
@@ -94,29 +110,30 @@ func (b *Bridge) advance(ctx context.Context, j job) error {
 		return res, wake, err
 	})
 	failpoint.At("advance: after publish", step)
-	return err
+	return again, err
 }
 
-// step commits by do, then publishes. A crash between the two is mended by mend and by the due index. The error is fatal.
-func (b *Bridge) step(ctx context.Context, j job, do func(now time.Time) (campaign.Result, campaign.Wake, error)) error {
+// step commits by do, then publishes, and says whether the campaign has more to do at once. A crash between the two is mended
+// by mend and by the due index. The error is fatal.
+func (b *Bridge) step(ctx context.Context, j job, do func(now time.Time) (campaign.Result, campaign.Wake, error)) (again bool, err error) {
 	now := b.o.Now()
 	res, wake, err := do(now)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return nil
+		return false, nil
 	case errors.Is(err, campaign.ErrClosed):
-		return fmt.Errorf("advance campaign %s: %w", j.campaign, err)
+		return false, fmt.Errorf("advance campaign %s: %w", j.campaign, err)
 	case errors.Is(err, campaign.ErrNotFound):
 		b.o.Logger.Warn("campaign to advance was gone", "tenant", j.tenant, "campaign", j.campaign, "err", err)
-		return nil
+		return false, nil
 	default:
 		b.o.Logger.Error("campaign could not be advanced", "tenant", j.tenant, "campaign", j.campaign, "err", err)
 		b.turns.want(j, now.Add(b.troubles.worse(j)))
 		b.progress.mark(j)
 		res.Campaigns = slices.DeleteFunc(res.Campaigns, func(c ident.Campaign) bool { return c == j.campaign }) // it has its turn
 		b.remind(ctx, j.tenant, res)
-		return nil
+		return false, nil
 	}
 	if !wake.Fetch { // else the hard part is still to come
 		b.troubles.better(j)
@@ -134,7 +151,7 @@ func (b *Bridge) step(ctx context.Context, j job, do func(now time.Time) (campai
 		}
 		b.turns.want(j, at)
 	}
-	return nil
+	return wake.Again, nil
 }
 
 // trouble is what is known of a campaign whose transactions fail.

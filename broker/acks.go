@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -114,8 +115,15 @@ func (c *conn) collectAcks(dst []byte) (acks []byte, n int) {
 const ackBatch = maxInHand * 5
 
 // sendAcks writes the PUBACKs that are ready, without waiting where the connection lets it. false means that the write lock
-// has gone to a goroutine that writes what is left. The caller holds wmu.
-func (c *conn) sendAcks() bool {
+// has gone to a goroutine that writes what is left. The caller holds wmu, and lets go of it after a panic, too: the connection's
+// end, and so its client's next connection, waits for it.
+func (c *conn) sendAcks() (ours bool) {
+	defer func() {
+		if e := recover(); e != nil {
+			c.b.panicked(c, e, debug.Stack())
+			ours = true
+		}
+	}()
 	buf := getBuffer(ackBatch)
 	var k int
 	buf.b, k = c.collectAcks(buf.b)

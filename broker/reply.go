@@ -192,6 +192,15 @@ func (c *conn) trySend(m link.Message, ids []uint32) (bool, error) {
 	if c.raw == nil || !c.wmu.TryLock() {
 		return false, nil
 	}
+	handed := false
+	defer func() {
+		if !handed {
+			c.unlockWrite()
+		}
+	}()
+	if c.gone() {
+		return false, fmt.Errorf("send: %w", link.ErrClosed)
+	}
 	v := getVec()
 	defer v.put()
 	v.add(head, m.Payload)
@@ -201,17 +210,16 @@ func (c *conn) trySend(m link.Message, ids []uint32) (bool, error) {
 	if err == nil {
 		whole, rest, err = v.cut(n)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		c.close() // a part of a packet may have gone out
-		c.unlockWrite()
 		return false, fmt.Errorf("send: %w: %w", link.ErrClosed, err)
-	}
-	if rest != nil {
+	case rest != nil:
+		handed = true
 		c.b.stats.sent(1, size)
 		go c.finish(rest)
 		return true, nil
 	}
 	c.b.stats.sent(whole, n)
-	c.unlockWrite()
 	return whole == 1, nil
 }

@@ -45,7 +45,6 @@ type server struct {
 
 // openServer opens everything that c names, and starts nothing. The data must have been made by init.
 func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
-	spreadProcs()
 	s := &server{origins: c.HTTP.Origins, secure: c.TLS.Cert != "", log: log}
 	defer func() {
 		if err != nil {
@@ -76,8 +75,8 @@ func openServer(c config.Serve, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	s.bridge, err = bridge.New(bridge.Options{
-		Store: s.store, Link: s.broker, Catalogue: s.catalogue, Directory: s.directory, Logger: log, Version: version, Disconnect: s.broker.Disconnect,
-		AbandonAfter: time.Duration(c.Payloads.AbandonAfter), Egress: int64(c.Egress),
+		Store: s.store, Link: s.broker, Catalogue: s.catalogue, Directory: s.directory, Logger: log, Version: version,
+		Disconnect: s.broker.Disconnect, Bulk: procs.bulk, AbandonAfter: time.Duration(c.Payloads.AbandonAfter), Egress: int64(c.Egress),
 		Retention: campaign.Retention{ArchiveAfter: time.Duration(c.Retention.ArchiveAfter), DeleteAfter: time.Duration(c.Retention.DeleteAfter)},
 	})
 	if err != nil {
