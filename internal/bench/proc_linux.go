@@ -49,7 +49,7 @@ const tick = 10 * time.Millisecond
 // process is what /proc/PID/stat says of a process.
 type process struct {
 	parent int
-	cpu    time.Duration // user and system, threads that have ended included
+	cpu    time.Duration // user and system, threads and waited-for children that have ended included
 	rss    int64         // bytes
 }
 
@@ -106,7 +106,7 @@ func readProcess(pid int) (process, error) {
 		v, _ := strconv.ParseInt(f[i-3], 10, 64) // the kernel writes numbers
 		return v
 	}
-	return process{parent: int(n(4)), cpu: time.Duration(n(14)+n(15)) * tick, rss: n(24) * int64(os.Getpagesize())}, nil
+	return process{parent: int(n(4)), cpu: time.Duration(n(14)+n(15)+n(16)+n(17)) * tick, rss: n(24) * int64(os.Getpagesize())}, nil
 }
 
 // peak is the most memory that a process has had resident, in bytes.
