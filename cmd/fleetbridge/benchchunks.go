@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -127,7 +126,7 @@ func benchChunks(a *app) *cobra.Command {
 }
 
 // chunkCases measures the cases with TLS, or those without.
-func (a *app) chunkCases(ctx context.Context, o benchFlags, size int64, secure bool, out *benchOutput) (err error) {
+func (a *app) chunkCases(ctx context.Context, o benchFlags, size int64, secure bool, out *benchOutput) error {
 	var cases []chunkCase
 	for _, c := range chunkCases {
 		if c.tls == secure && o.wants(c.name) {
@@ -137,27 +136,20 @@ func (a *app) chunkCases(ctx context.Context, o benchFlags, size int64, secure b
 	if len(cases) == 0 {
 		return nil
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	b, err := bench.New(exe)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	arena, err := openChunkArena(ctx, b, exe, o, size, secure)
-	if err != nil {
-		return err
-	}
-	defer arena.ours.cl.Close()
-	for _, c := range cases {
-		a.say("▸ chunks     %s: %d devices, %d runs of %v", c.name, o.devices, o.runs, o.duration)
-		if err := arena.measure(ctx, c, out); err != nil {
+	return withBench(func(b *bench.Bench, exe string) error {
+		arena, err := openChunkArena(ctx, b, exe, o, size, secure)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		defer arena.ours.cl.Close()
+		for _, c := range cases {
+			a.say("▸ chunks     %s: %d devices, %d runs of %v", c.name, o.devices, o.runs, o.duration)
+			if err := arena.measure(ctx, c, out); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // chunkArena is our server and its peers, all waiting.

@@ -101,20 +101,6 @@ func benchReports(a *app) *cobra.Command {
 	return c
 }
 
-// withBench runs fn with a bench, of which nothing is left.
-func withBench(fn func(b *bench.Bench, exe string) error) (err error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	b, err := bench.New(exe)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	return fn(b, exe)
-}
-
 func (a *app) reportCases(ctx context.Context, b *bench.Bench, exe string, o benchFlags, out *benchOutput) error {
 	r := &reportArena{b: b, o: o, out: out}
 	if err := r.open(ctx, exe); err != nil {

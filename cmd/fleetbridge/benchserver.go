@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -161,4 +162,18 @@ func (f *benchFleet) offer(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond): // the event of each offer would be one message a device
 		}
 	}
+}
+
+// withBench runs fn with a bench, of which nothing is left.
+func withBench(fn func(b *bench.Bench, exe string) error) (err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b, err := bench.New(exe)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	return fn(b, exe)
 }

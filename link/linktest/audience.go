@@ -1,8 +1,6 @@
 package linktest
 
 import (
-	"strconv"
-	"sync"
 
 	"fleetbridge/link"
 )
@@ -45,30 +43,9 @@ func audienceIsNeverStale(s *suite) {
 	if !ok {
 		s.Skip("the link does not know who listens")
 	}
-	const rounds, changes = 40, 20
-	d := device("acme", "d1")
-	topic := own(d, "manifest")
-	for round := range rounds {
-		c := s.connect(Dial{Principal: d, V5: round%2 == 0})
-		first, last := round*changes, (round+1)*changes-1
-		s.SetRetained(topic, strconv.Itoa(first))
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for i := first + 1; i <= last; i++ {
-				if s.SetRetained(topic, strconv.Itoa(i)); a.Subscribed(topic) {
-					s.publish(link.Message{Topic: topic, Payload: []byte(strconv.Itoa(i)), QoS: 1, Retain: true})
-				}
-			}
-		})
-		s.subscribe(c, topic)
-		wg.Wait()
-		seen := "nothing"
-		for _, m := range s.drain(c) {
-			seen = m.Payload
+	neverStale(s, func(topic, state string) {
+		if s.SetRetained(topic, state); a.Subscribed(topic) {
+			s.publish(link.Message{Topic: topic, Payload: []byte(state), QoS: 1, Retain: true})
 		}
-		if seen != strconv.Itoa(last) {
-			s.Fatalf("round %d: the last state seen is %s, want %d", round, seen, last)
-		}
-		s.close(c)
-	}
+	})
 }

@@ -78,7 +78,10 @@ func retainedThroughFilters(s *suite) {
 }
 
 // Whoever subscribes while the state changes ends with the last state, however the two meet.
-func retainedIsNeverStale(s *suite) {
+func retainedIsNeverStale(s *suite) { neverStale(s, s.state) }
+
+// neverStale has devices subscribe while change is called with one state after the other.
+func neverStale(s *suite, change func(topic, state string)) {
 	const rounds, changes = 40, 20
 	d := device("acme", "d1")
 	topic := own(d, "manifest")
@@ -89,7 +92,7 @@ func retainedIsNeverStale(s *suite) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for i := first + 1; i <= last; i++ {
-				s.state(topic, strconv.Itoa(i))
+				change(topic, strconv.Itoa(i))
 			}
 		})
 		s.subscribe(c, topic)
