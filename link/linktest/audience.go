@@ -1,7 +1,6 @@
 package linktest
 
 import (
-
 	"fleetbridge/link"
 )
 
