@@ -42,6 +42,8 @@ func (r Record) Text(key string) string {
 		return v
 	case nil:
 		return ""
+	case float64: // as JSON has numbers: a million is no 1e+06
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	default:
 		return fmt.Sprint(v)
 	}
