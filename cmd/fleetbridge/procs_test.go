@@ -34,6 +34,8 @@ func TestProcsAreSpreadDuringBulkWork(t *testing.T) {
 				want := func(procs int, when string) {
 					t.Helper()
 					synctest.Wait()
+					s.mu.Lock()
+					defer s.mu.Unlock()
 					if n != procs {
 						t.Errorf("%d Ps %s, want %d", n, when, procs)
 					}
@@ -53,6 +55,8 @@ func TestProcsAreSpreadDuringBulkWork(t *testing.T) {
 				want(c.most, "soon after")
 				time.Sleep(time.Nanosecond)
 				want(c.cores, "after")
+				s.mu.Lock()
+				defer s.mu.Unlock()
 				if changes > 2 {
 					t.Errorf("%d changes, each of which stops the world", changes)
 				}
