@@ -132,9 +132,12 @@ func (r *sparingReader) DueBy(t ident.Tenant, c ident.Campaign, until time.Time,
 func TestPain08StatusReadsNoDeviceRecord(t *testing.T) {
 	f := start(t, func(s campaign.Store) campaign.Store { return &sparing{Store: s} })
 	m := f.published([]byte("new firmware"))
-	f.fleet(60)
+	ids := f.fleet(60)
 	f.launch("c1", m.Digest, topics.Policy{})
 	p := f.progress("c1", "all offered", func(p topics.Progress) bool { return p.Counts["offered"] == 60 })
+	for _, id := range ids {
+		f.offered(id, 0) // who publishes the offers reads the devices
+	}
 	s := f.store.(*sparing)
 	s.on.Store(true)
 	var v topics.CampaignView
